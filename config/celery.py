@@ -1,0 +1,31 @@
+"""The Celery application: which queues there are, and what goes where.
+
+Messages are doorbells or chunks that can be made again from PostgreSQL, so they are acknowledged early and keep no
+results. Each channel has its own queue: a slow provider holds up its own channel only.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from celery import Celery, Task
+from celery.signals import task_prerun
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
+
+
+@task_prerun.connect
+def _look_at_connections(task: Task[Any, Any], **_: Any) -> None:
+    """Drop a database connection that has died: kept ones are not Celery's care."""
+    from django.db import close_old_connections
+
+    if not task.request.is_eager:  # run inside its caller, whose transaction may be open
+        close_old_connections()
+
+
+app = Celery("notifications")
+app.set_default()  # for every thread: by itself an application is current only in the thread that made it
+app.config_from_object("config.celery_settings")
+app.autodiscover_tasks()
+app.autodiscover_tasks(["config.operations"], related_name="probes")

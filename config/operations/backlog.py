@@ -1,0 +1,89 @@
+"""How much work waits, and how long the oldest of it has: counted in PostgreSQL at every scrape.
+
+Each count is a few ranges of the index that the claims use, and stops at `CAP`; what is scheduled for later is never walked
+over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from config.operations.checks import Check
+from config.operations.postgres import short_cursor
+from notifications.queues import PIPELINE, send_queue
+from tenants.vocabulary import Channel, Priority
+
+CAP = 100_000
+"""A queue is never counted further than this."""
+
+# Hops along event_due from one (priority, tenant) to the next, then counts what is due of each.
+_EVENTS = """
+WITH RECURSIVE pair AS (
+    (SELECT priority, tenant_id FROM notifications_event WHERE status = 0 ORDER BY priority, tenant_id LIMIT 1)
+    UNION ALL
+    SELECT next.priority, next.tenant_id FROM pair, LATERAL (
+        SELECT priority, tenant_id FROM notifications_event
+        WHERE status = 0 AND (priority, tenant_id) > (pair.priority, pair.tenant_id)
+        ORDER BY priority, tenant_id LIMIT 1
+    ) next
+)
+SELECT least(coalesce(sum(due.waiting), 0), %(cap)s)::bigint, extract(epoch FROM now() - min(due.since))::float
+FROM pair, LATERAL (
+    SELECT count(*) AS waiting, min(due_at) AS since FROM (
+        SELECT due_at FROM notifications_event event
+        WHERE status = 0 AND event.priority = pair.priority AND event.tenant_id = pair.tenant_id AND due_at <= now()
+        ORDER BY due_at LIMIT %(cap)s
+    ) capped
+) due
+"""
+
+_DELIVERIES = """
+SELECT wanted.channel, least(coalesce(sum(due.waiting), 0), %(cap)s)::bigint, extract(epoch FROM now() - min(due.since))::float
+FROM unnest(%(channels)s::smallint[]) AS wanted (channel), unnest(%(priorities)s::smallint[]) AS class (priority), LATERAL (
+    SELECT count(*) AS waiting, min(next_attempt_at) AS since FROM (
+        SELECT next_attempt_at FROM deliveries_delivery delivery
+        WHERE status IN (0, 1) AND delivery.channel = wanted.channel AND delivery.priority = class.priority
+          AND next_attempt_at <= now()
+        ORDER BY next_attempt_at LIMIT %(cap)s
+    ) capped
+) due
+GROUP BY wanted.channel
+"""
+
+Backlog = dict[str, tuple[int, float]]
+"""For each queue: rows due, those being worked on included, and the age of the oldest in seconds."""
+
+
+class BacklogCollector(Collector):
+    """Adds the backlog to a scrape; without PostgreSQL the scrape goes without it."""
+
+    def __init__(self) -> None:
+        self._check = Check("backlog", count_backlog)
+
+    def collect(self) -> Iterable[Metric]:
+        self._check.start()
+        backlog = self._check.verdict().answer
+        if backlog is None:
+            return
+        depth = GaugeMetricFamily("notifications_queue_depth", f"Rows due, counted up to {CAP}.", labels=["queue"])
+        oldest = GaugeMetricFamily("notifications_queue_oldest_seconds", "How long the oldest has been due.", labels=["queue"])
+        for queue, (waiting, seconds) in backlog.items():
+            depth.add_metric([queue], waiting)
+            oldest.add_metric([queue], seconds)
+        yield depth
+        yield oldest
+
+
+def count_backlog() -> Backlog:
+    with short_cursor(statement_timeout_ms=1000) as cursor:
+        cursor.execute(_EVENTS, {"cap": CAP})
+        waiting, seconds = cursor.fetchone()
+        backlog = {PIPELINE: (waiting, seconds or 0.0)}
+        cursor.execute(_DELIVERIES, {"cap": CAP, "channels": list(Channel), "priorities": list(Priority)})
+        for channel, waiting, seconds in cursor.fetchall():
+            backlog[send_queue(Channel(channel))] = (waiting, seconds or 0.0)
+    return backlog

@@ -1,0 +1,246 @@
+"""The delivery history: looked up, read, and, where it failed, sent again. Nothing in it is ever edited."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils.safestring import SafeString
+from unfold.admin import TabularInline
+from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter, RelatedDropdownFilter
+from unfold.dataclasses import UnfoldAction
+from unfold.decorators import action, display
+from unfold.enums import ActionVariant
+from unfold.forms import BaseDialogForm
+
+from deliveries import bells
+from deliveries.admin.presentation import (
+    STATUS_COLOURS,
+    framed,
+    labelled,
+    link,
+    moment,
+    paragraphs,
+    pretty,
+    sandbox_label,
+    shortened,
+)
+from deliveries.explanations import sentence
+from deliveries.models import Attempt, Delivery
+from deliveries.selectors import deliveries_named
+from deliveries.services import replay
+from deliveries.states import OPEN, Status
+from tenants.dialogs import confirmation, leave_for
+from tenants.keyset import CreatedFilter, KeysetModelAdmin, NamedTypeFilter
+from tenants.vocabulary import Channel
+
+_MOST_AT_ONCE = 1000
+
+_OUTCOME_COLOURS = {"sent": "success", "permanent": "danger"}
+
+
+class AttemptInline(TabularInline):
+    model = Attempt
+    fields = readonly_fields = (
+        "number",
+        "outcome_label",
+        "provider",
+        "code",
+        "response",
+        "per_token",
+        "started_at",
+        "duration",
+    )
+    extra = 0
+    can_delete = False
+    hide_title = True
+    verbose_name_plural = "Attempts"
+
+    @display(description="Outcome")
+    def outcome_label(self, attempt: Attempt) -> SafeString | str:
+        return labelled(str(attempt.get_outcome_display()), _OUTCOME_COLOURS)
+
+    @display(description="Per token")
+    def per_token(self, attempt: Attempt) -> SafeString | str:
+        return pretty(attempt.detail)
+
+    @display(description="Began")
+    def began(self, attempt: Attempt) -> str:
+        return moment(attempt.started_at)
+
+    @display(description="Took")
+    def duration(self, attempt: Attempt) -> str:
+        return f"{attempt.duration_ms} ms"
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.has_perm("deliveries.view_delivery"))
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+@admin.register(Delivery)
+class DeliveryAdmin(KeysetModelAdmin):
+    list_display = ("made", "state", "channel", "event_type", "to_whom", "event_id", "why", "tenant", "simulated")
+    list_filter = (
+        ("tenant", RelatedDropdownFilter),
+        ("status", ChoicesDropdownFilter),
+        ("channel", ChoicesDropdownFilter),
+        NamedTypeFilter,
+        ("created_at", CreatedFilter),
+        ("sandbox", BooleanRadioFilter),
+    )
+    list_select_related = ("tenant",)
+    list_defer = ("subject", "body", "html", "data")
+    list_fullwidth = True
+    search_fields = ("id",)
+    search_help_text = "User id, event id, address or delivery id, whole or its beginning"
+    inlines = (AttemptInline,)
+    actions: ClassVar = ["send_again_selected"]
+    actions_detail: ClassVar = ["send_again"]
+    fieldsets = (
+        (None, {"fields": (("state", "explained"), ("tenant", "channel", "priority"), ("event", "event_type", "user"))}),
+        ("Message", {"fields": ("address", ("locale", "template_version_id"), "subject", "text", "page", "payload")}),
+        (
+            "Sending",
+            {
+                "fields": (
+                    ("provider", "provider_message_id", "simulated"),
+                    ("attempt_count", "due", "expires_at"),
+                    "error",
+                )
+            },
+        ),
+        (
+            "Times",
+            {"fields": (("accepted_at", "created_at"), ("sent_at", "delivered_at"), ("seen_at", "read_at", "archived_at"))},
+        ),
+        ("Decision", {"fields": ("reason", "decision")}),
+    )
+
+    @display(description="Created")
+    def made(self, delivery: Delivery) -> str:
+        return moment(delivery.created_at)
+
+    @display(description="Status")
+    def state(self, delivery: Delivery) -> SafeString | str:
+        return labelled(str(delivery.get_status_display()), STATUS_COLOURS)
+
+    @display(description="Sandbox")
+    def simulated(self, delivery: Delivery) -> SafeString | str:
+        return sandbox_label(delivery.sandbox)
+
+    @display(description="To")
+    def to_whom(self, delivery: Delivery) -> str:
+        return delivery.user_id or shortened(delivery.address)
+
+    @display(description="Reason")
+    def why(self, delivery: Delivery) -> str:
+        return delivery.reason.replace("_", " ")
+
+    @display(description="In words")
+    def explained(self, delivery: Delivery) -> str:
+        return sentence(delivery)
+
+    @display(description="Event")
+    def event(self, delivery: Delivery) -> SafeString:
+        return link(reverse("admin:notifications_event_changelist", query={"q": delivery.event_id}), delivery.event_id)
+
+    @display(description="User")
+    def user(self, delivery: Delivery) -> SafeString | str:
+        if not delivery.user_id:
+            return ""
+        return link(reverse("admin:deliveries_delivery_changelist", query={"q": delivery.user_id}), delivery.user_id)
+
+    @display(description="Body")
+    def text(self, delivery: Delivery) -> SafeString | str:
+        return paragraphs(delivery.body)
+
+    @display(description="HTML")
+    def page(self, delivery: Delivery) -> SafeString | str:
+        return framed(delivery.html)
+
+    @display(description="Data")
+    def payload(self, delivery: Delivery) -> SafeString | str:
+        return pretty(delivery.data)
+
+    @display(description="Explanation")
+    def decision(self, delivery: Delivery) -> SafeString | str:
+        return pretty(delivery.explanation)
+
+    @display(description="Next attempt")
+    def due(self, delivery: Delivery) -> Any:
+        return delivery.next_attempt_at if delivery.status in OPEN else None
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        rows = [row for _, options in self.fieldsets for row in options["fields"]]
+        return [name for row in rows for name in ((row,) if isinstance(row, str) else row)]
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Delivery], search_term: str
+    ) -> tuple[QuerySet[Delivery], bool]:
+        text = search_term.strip()
+        return (deliveries_named(queryset, text) if text else queryset), False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.has_perm("deliveries.view_delivery"))
+
+    def has_send_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Sending again takes the right to change deliveries, though nothing of a delivery can be edited."""
+        return bool(request.user.has_perm("deliveries.change_delivery"))
+
+    def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[UnfoldAction]:
+        delivery = self.get_object(request, object_id)
+        if delivery is None or delivery.status != Status.FAILED:
+            return []
+        offered: list[UnfoldAction] = super().get_actions_detail(request, object_id)
+        return offered
+
+    @admin.action(description="Send the failed ones again", permissions=["send"])
+    def send_again_selected(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> None:
+        failed = queryset.filter(status=Status.FAILED).values_list("tenant_id", "channel", "pk")[:_MOST_AT_ONCE]
+        self._send_again(request, list(failed))
+
+    @action(
+        description="Send again",
+        permissions=["send"],
+        icon="replay",
+        variant=ActionVariant.PRIMARY,
+        dialog=confirmation("Send this message again?", "It gets one more attempt, now.", "Send again"),
+    )
+    def send_again(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
+        delivery = self.get_object(request, object_id)
+        if delivery is not None:
+            self._send_again(request, [(delivery.tenant_id, delivery.channel, delivery.pk)])
+        return leave_for(reverse("admin:deliveries_delivery_change", args=[object_id]), request)
+
+    def _send_again(self, request: HttpRequest, failed: list[tuple[int, int, UUID]]) -> None:
+        by_tenant: dict[int, list[UUID]] = defaultdict(list)
+        for tenant_id, _, pk in failed:
+            by_tenant[tenant_id].append(pk)
+        again = {pk for tenant_id, ids in by_tenant.items() for pk in replay(tenant_id=tenant_id, ids=ids)}
+        bells.ring_all({Channel(channel) for _, channel, pk in failed if pk in again})
+        if again:
+            self.message_user(request, f"Put back to be sent now: {len(again)}.", messages.SUCCESS)
+        else:
+            self.message_user(request, "Nothing to send again: it has not failed, or was never rendered.", messages.WARNING)

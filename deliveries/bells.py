@@ -1,0 +1,80 @@
+"""Doorbells: "there is work" as one small message, however much work there is.
+
+Whoever sets the bell's key publishes the message; everyone after finds the key set and publishes nothing. Whoever answers
+takes the key away before looking for work, so what is stored later rings again. A bell that cannot be rung is no fault:
+the work is in PostgreSQL, and the scheduler's sweep rings for it within a second.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+
+import structlog
+from celery import current_app
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from deliveries.metrics import count_doorbell
+from deliveries.queues import ENRICH_TASK, PIPELINE, SEND_TASK, send_queue
+from tenants import redis
+from tenants.vocabulary import Channel
+
+logger = structlog.get_logger(__name__)
+
+_LIFE_MS = 1000
+"""How long a bell stays rung if nobody answers; then it may be rung again."""
+_MESSAGE_LIFE_S = 60
+"""A doorbell nobody answered for this long is dropped: the sweep has rung since."""
+
+
+def ring_enrich(*, again: bool = False) -> bool:
+    """Say that events are due. `again`: one more worker is wanted, whatever the key says."""
+    return _ring("enrich", ENRICH_TASK, PIPELINE, (), again=again)
+
+
+def ring_send(channel: Channel, *, again: bool = False) -> bool:
+    """Say that deliveries of `channel` are due."""
+    return _ring(f"send:{channel.label}", SEND_TASK, send_queue(channel), (channel.value,), again=again)
+
+
+def ring_all(channels: Iterable[Channel]) -> None:
+    for channel in channels:
+        ring_send(channel)
+
+
+def answer_enrich() -> None:
+    _answer("enrich")
+
+
+def answer_send(channel: Channel) -> None:
+    _answer(f"send:{channel.label}")
+
+
+_silent_until = 0.0
+"""A bell that could not be rung cost its caller a time limit; the next ones do not try for a moment (`time.monotonic`)."""
+_SILENCE_S = 1.0
+
+
+def _ring(bell: str, task: str, queue: str, args: tuple[int, ...], *, again: bool) -> bool:
+    global _silent_until  # noqa: PLW0603
+    if time.monotonic() < _silent_until:
+        return False
+    try:
+        if not again and not redis.client().set(f"bell:{bell}", 1, nx=True, px=_LIFE_MS):
+            return True
+        current_app.send_task(task, args=args, queue=queue, expires=_MESSAGE_LIFE_S)
+    except (RedisError, OperationalError, OSError) as error:
+        _silent_until = time.monotonic() + _SILENCE_S
+        count_doorbell(bell, rung=False)
+        logger.warning("bell_not_rung", bell=bell, error=type(error).__name__)
+        return False
+    count_doorbell(bell, rung=True)
+    return True
+
+
+def _answer(bell: str) -> None:
+    try:
+        redis.client().delete(f"bell:{bell}")
+    except RedisError as error:
+        logger.warning("bell_not_answered", bell=bell, error=type(error).__name__)

@@ -1,0 +1,164 @@
+"""Deliveries and their attempts: the audit of what was sent, what was not, and why."""
+
+from __future__ import annotations
+
+from django.contrib.postgres.indexes import OpClass
+from django.db import models
+from django.db.models.functions import MD5, Left
+from django.utils.timezone import now
+from uuid_utils.compat import uuid7
+
+from deliveries.states import OPEN, UNHAPPY, Status
+from tenants.models import Tenant, TenantQuerySet
+from tenants.vocabulary import Channel, Priority
+
+ADDRESS_INDEXED = 64
+"""How much of an address is indexed: push tokens are longer than an index entry may be."""
+
+INBOX_STATES = [Status.SENDING.value, Status.SENT.value, Status.DELIVERED.value]
+"""States of an in-app delivery that is in its inbox, or may be at any moment."""
+
+
+class Delivery(models.Model):
+    """One message of one event to one recipient on one channel; the row exists before anything is sent.
+
+    It names its event by value: this room knows nothing of the rooms above. `tenant` has no constraint in the database:
+    the check would lock the tenant's row for every insert, and tenants are only deleted by an admin, with what they own.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.CASCADE, db_constraint=False, db_index=False)
+    event_id = models.CharField(max_length=255)
+    event_type = models.CharField(max_length=200)
+    user_id = models.CharField(max_length=255, blank=True, help_text="Empty for an inline recipient without one.")
+    channel = models.SmallIntegerField(choices=Channel.choices)
+    priority = models.SmallIntegerField(choices=Priority.choices, default=Priority.NORMAL)
+    status = models.SmallIntegerField(choices=Status.choices, default=Status.PENDING)
+    reason = models.CharField(max_length=60, blank=True, help_text="Why it is in this state, as a code.")
+    explanation = models.JSONField(null=True, blank=True, help_text="The rule that decided, its level and its value.")
+    sandbox = models.BooleanField(default=False)
+
+    address = models.TextField(blank=True, help_text="Where it goes; push tokens are separated by spaces.")
+    locale = models.CharField(max_length=35, blank=True)
+    template_version_id = models.UUIDField(null=True, blank=True)
+    subject = models.TextField(blank=True)
+    body = models.TextField(blank=True)
+    html = models.TextField(blank=True)
+    data = models.JSONField(null=True, blank=True, help_text="The event's data, for channels that pass it on.")
+
+    attempt_count = models.SmallIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(default=now)
+    lease_until = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    provider_account_id = models.UUIDField(null=True, blank=True, help_text="Empty: the installation's own account.")
+    provider = models.CharField(max_length=40, blank=True)
+    provider_message_id = models.CharField(max_length=255, null=True, blank=True)
+    error = models.TextField(blank=True)
+
+    accepted_at = models.DateTimeField(help_text="When the event was accepted.")
+    created_at = models.DateTimeField(default=now)
+    sent_at = models.DateTimeField(null=True, blank=True)
+    delivered_at = models.DateTimeField(null=True, blank=True)
+    seen_at = models.DateTimeField(null=True, blank=True)
+    read_at = models.DateTimeField(null=True, blank=True)
+    archived_at = models.DateTimeField(null=True, blank=True)
+
+    objects = TenantQuerySet["Delivery"].as_manager()
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        constraints = [
+            # Invariant: one event, one recipient, one channel, one delivery. A recipient without a user id is its address.
+            models.UniqueConstraint(
+                "tenant",
+                "event_id",
+                "channel",
+                "user_id",
+                # Hashed: push tokens are longer than an index entry may be.
+                models.Case(
+                    models.When(user_id="", then=MD5("address")), default=models.Value(""), output_field=models.TextField()
+                ),
+                name="delivery_once",
+            )
+        ]
+        indexes = [
+            models.Index("tenant", "id", name="delivery_by_tenant"),
+            models.Index("tenant", "user_id", "id", name="delivery_by_user"),
+            models.Index(
+                "channel",
+                "priority",
+                "next_attempt_at",
+                condition=models.Q(status__in=[status.value for status in sorted(OPEN)]),
+                name="delivery_due",
+            ),
+            models.Index(
+                "provider_message_id",
+                condition=models.Q(provider_message_id__isnull=False),
+                name="delivery_provider_message",
+            ),
+            # Unread items of one inbox: counts and lists of it touch nothing else.
+            models.Index(
+                "tenant",
+                "user_id",
+                "id",
+                condition=models.Q(channel=Channel.IN_APP, status__in=INBOX_STATES, read_at=None, archived_at=None),
+                name="delivery_unread",
+            ),
+            # One inbox in the order its items were published; those being published stand at the end, without a time.
+            models.Index(
+                "tenant",
+                "user_id",
+                "sent_at",
+                "id",
+                condition=models.Q(channel=Channel.IN_APP, status__in=INBOX_STATES),
+                name="delivery_inbox",
+            ),
+            # Staff look an address up. In-app deliveries have none, so the busiest channel pays nothing for it.
+            models.Index(
+                OpClass(Left("address", ADDRESS_INDEXED), name="text_pattern_ops"),
+                condition=~models.Q(address=""),
+                name="delivery_by_address",
+            ),
+            # What went wrong is rare among what went well, and is what people look for.
+            models.Index(
+                "tenant",
+                "status",
+                "id",
+                condition=models.Q(status__in=[status.value for status in sorted(UNHAPPY)]),
+                name="delivery_unhappy",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_channel_display()} to {self.user_id or self.address} for {self.event_id}"
+
+
+class AttemptOutcome(models.IntegerChoices):
+    SENT = 0, "sent"
+    PERMANENT = 1, "permanent"
+    TRANSIENT = 2, "transient"
+    THROTTLED = 3, "throttled"
+    AMBIGUOUS = 4, "ambiguous"
+
+
+class Attempt(models.Model):
+    """One try to hand a delivery to a provider. Written once, never changed."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, db_constraint=False, related_name="attempts")
+    number = models.SmallIntegerField()
+    outcome = models.SmallIntegerField(choices=AttemptOutcome.choices)
+    provider = models.CharField(max_length=40)
+    provider_account_id = models.UUIDField(null=True, blank=True)
+    sandbox = models.BooleanField(default=False)
+    code = models.CharField(max_length=60, blank=True, help_text="The provider's code, or ours.")
+    response = models.TextField(blank=True, help_text="An excerpt of the provider's answer.")
+    detail = models.JSONField(null=True, blank=True, help_text="Per push token: its outcome.")
+    started_at = models.DateTimeField()
+    duration_ms = models.IntegerField()
+
+    class Meta:
+        ordering = ("number", "id")
+
+    def __str__(self) -> str:
+        return f"attempt {self.number}: {self.get_outcome_display()}"

@@ -1,0 +1,43 @@
+"""A message as e-mail, the same for SMTP and for every e-mail vendor."""
+
+from __future__ import annotations
+
+from email.utils import parseaddr
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.mail import EmailMultiAlternatives
+from django.core.validators import validate_email
+
+from deliveries.providers.base import Failed, Failure, Message
+
+
+def never_a_mail(error: ValueError | str) -> Failed:
+    """For a message that no retry makes a mail: its address or a header is malformed."""
+    return Failed(failure=Failure.PERMANENT, code="invalid_message", message=str(error))
+
+
+def build_mail(message: Message, *, from_email: str) -> EmailMultiAlternatives | Failed:
+    """Text with an HTML alternative. A malformed header shows when the mail is written out: ValueError.
+
+    The Message-ID is the delivery's own, the same on every attempt: mailboxes that got the first of two ambiguous attempts
+    drop the second. `Auto-Submitted` keeps out-of-office replies away (RFC 3834, section 5).
+    """
+    sender = message.sender or from_email or settings.DEFAULT_FROM_EMAIL
+    domain = parseaddr(sender)[1].rpartition("@")[2]
+    headers = {"Message-ID": f"<{message.delivery_id}@{domain or 'localhost'}>", "Auto-Submitted": "auto-generated"}
+    try:
+        validate_email(message.address)
+    except ValidationError:
+        return never_a_mail(f"{message.address!r} is not an e-mail address")
+    mail = EmailMultiAlternatives(
+        # Line breaks would end the header and begin another.
+        subject=" ".join(message.subject.splitlines()),
+        body=message.body,
+        from_email=sender,
+        to=[message.address],
+        headers=headers,
+    )
+    if message.html:
+        mail.attach_alternative(message.html, "text/html")
+    return mail

@@ -1,0 +1,28 @@
+"""Standard Webhooks signatures (https://www.standardwebhooks.com): the secret's form, and the headers of a signed request."""
+
+from __future__ import annotations
+
+import base64
+from datetime import datetime
+
+from standardwebhooks import Webhook
+
+PREFIX = "whsec_"
+
+
+def signing_secret(stored: str) -> str:
+    """The form in which a receiver's library takes a tenant's secret: `whsec_` and standard base64 of the key's bytes.
+
+    `stored` is `Tenant.webhook_secret`: the same bytes as URL-safe base64 without padding, as `secrets.token_urlsafe` makes it.
+    """
+    key = base64.urlsafe_b64decode(stored + "=" * (-len(stored) % 4))
+    return PREFIX + base64.b64encode(key).decode("ascii")
+
+
+def signed_headers(secret: str, *, message_id: str, at: datetime, body: str) -> dict[str, str]:
+    """`secret` has the `whsec_` form; `at` is in UTC."""
+    return {
+        "webhook-id": message_id,
+        "webhook-timestamp": str(int(at.timestamp())),
+        "webhook-signature": Webhook(secret).sign(message_id, at, body),
+    }

@@ -1,0 +1,98 @@
+"""Reads of deliveries."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections import defaultdict
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Left
+from django.db.models.lookups import Exact, StartsWith
+
+from deliveries.models import ADDRESS_INDEXED, Delivery
+from deliveries.states import Status
+from tenants.ids import created_within
+from tenants.models import Tenant
+from tenants.vocabulary import Channel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeliveryFilter:
+    """What to look for; None leaves a part open, the others are all required. `since <= created_at < until`."""
+
+    user_id: str | None = None
+    event_id: str | None = None
+    event_type: str | None = None
+    channel: Channel | None = None
+    status: Status | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+def deliveries_matching(tenant: Tenant, wanted: DeliveryFilter) -> QuerySet[Delivery]:
+    """The tenant's deliveries that match, unordered."""
+    exact = {
+        "user_id": wanted.user_id,
+        "event_id": wanted.event_id,
+        "event_type": wanted.event_type,
+        "channel": wanted.channel,
+        "status": wanted.status,
+    }
+    given = {name: value for name, value in exact.items() if value is not None}
+    return Delivery.objects.for_tenant(tenant).filter(created_within(wanted.since, wanted.until), **given)
+
+
+def delivery_by_id(tenant: Tenant, delivery_id: str) -> Delivery | None:
+    """The tenant's delivery with this id and its attempts; None also for what is not an id at all."""
+    named = _as_id(delivery_id)
+    return Delivery.objects.for_tenant(tenant).filter(*named).prefetch_related("attempts").first() if named else None
+
+
+def events_of_user(user_id: str, limit: int) -> dict[int, set[str]]:
+    """The event ids of the newest `limit` deliveries to users of this name, by tenant."""
+    mine = Delivery.objects.filter(tenant_id__in=every_tenant(), user_id=user_id)
+    events: dict[int, set[str]] = defaultdict(set)
+    for tenant_id, event_id in mine.order_by("-id").values_list("tenant_id", "event_id")[:limit]:
+        events[tenant_id].add(event_id)
+    return events
+
+
+def deliveries_named(deliveries: QuerySet[Delivery], text: str) -> QuerySet[Delivery]:
+    """Those of `deliveries` whose id, event id, user id or address is `text`; if there are none, begins with it.
+
+    Each meaning is looked for in its own index first, and only those that lead somewhere are asked for: an OR over all of
+    them would be a scan of the table.
+    """
+    ours, has_address, start = Q(tenant_id__in=every_tenant()), ~Q(address=""), Left("address", ADDRESS_INDEXED)
+    is_named = [
+        *_as_id(text),
+        ours & Q(event_id=text),
+        ours & Q(user_id=text),
+        has_address & Q(Exact(start, text[:ADDRESS_INDEXED])) & Q(address=text),
+    ]
+    begins = [
+        ours & Q(event_id__startswith=text),
+        ours & Q(user_id__startswith=text),
+        has_address & Q(StartsWith(start, text[:ADDRESS_INDEXED])) & Q(address__startswith=text),
+    ]
+    for meanings in (is_named, begins):
+        found = [meaning for meaning in meanings if Delivery.objects.filter(meaning).exists()]
+        if found:
+            return deliveries.filter(functools.reduce(operator.or_, found))
+    return deliveries.none()
+
+
+def every_tenant() -> list[int]:
+    """The indexes begin with the tenant; naming them all lets a search across tenants use them."""
+    return list(Tenant.objects.values_list("pk", flat=True))
+
+
+def _as_id(text: str) -> list[Q]:
+    try:
+        return [Q(pk=UUID(text))]
+    except ValueError:
+        return []

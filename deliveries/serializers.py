@@ -1,0 +1,173 @@
+"""The shape of deliveries in the API."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+from rest_framework import serializers
+
+from deliveries.models import AttemptOutcome, Delivery
+from deliveries.states import OPEN, Status
+from deliveries.statistics import LONGEST_PERIOD_H
+from tenants.http.queries import Query
+from tenants.http.serializers import CamelSerializer, CodedField
+from tenants.vocabulary import Channel, Priority
+
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
+
+class InstantField(serializers.DateTimeField):
+    """RFC 3339 with an offset, handed on in UTC: PostgreSQL takes no offset beyond 16 hours, RFC 3339 does.
+
+    What lies outside the calendar in UTC is its first or last moment, which says the same in a comparison.
+    """
+
+    default_error_messages = {"invalid": "Must be a time as in RFC 3339, with its offset: 2026-01-31T12:00:00Z."}
+
+    def to_internal_value(self, value: Any) -> datetime:
+        try:
+            moment: datetime = msgspec.convert(value, Annotated[datetime, msgspec.Meta(tz=True)])
+        except msgspec.ValidationError:
+            self.fail("invalid")
+        try:
+            return moment.astimezone(UTC)
+        except OverflowError:
+            return _FIRST if moment.year == 1 else _LAST
+
+
+class DeliveryQuery(Query):
+    paged = True
+
+    user_id = serializers.CharField(required=False, max_length=255, trim_whitespace=False)
+    event_id = serializers.CharField(required=False, max_length=255, trim_whitespace=False)
+    event_type = serializers.CharField(required=False, max_length=200, trim_whitespace=False)
+    channel = CodedField(Channel, required=False)
+    status = CodedField(Status, required=False)
+
+    def get_fields(self) -> dict[str, Any]:
+        times = {
+            "from": InstantField(source="since", required=False, help_text="Created at this time or later."),
+            "to": InstantField(source="until", required=False, help_text="Created before this time."),
+        }
+        return super().get_fields() | times
+
+
+class StatisticsQuery(Query):
+    period = serializers.IntegerField(
+        default=24, min_value=1, max_value=LONGEST_PERIOD_H, help_text="How many hours back from now."
+    )
+
+
+class TextOrNull(serializers.CharField):
+    """Text that is null outside where it is empty inside."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_null=True, **kwargs)
+
+    def to_representation(self, value: Any) -> str | None:  # type: ignore[override]
+        return value or None
+
+
+class AttemptSerializer(CamelSerializer):
+    number = serializers.IntegerField()
+    outcome = serializers.ChoiceField(choices=AttemptOutcome.labels, source="get_outcome_display")
+    provider = serializers.CharField()
+    sandbox = serializers.BooleanField()
+    code = TextOrNull(help_text="The provider's code, or ours.")
+    response = TextOrNull(help_text="An excerpt of the provider's answer.")
+    detail = serializers.JSONField(allow_null=True, help_text="For push: the outcome for each token.")
+    started_at = serializers.DateTimeField()
+    duration_ms = serializers.IntegerField()
+
+
+class DeliverySerializer(CamelSerializer):
+    id = serializers.UUIDField()
+    event_id = serializers.CharField()
+    event_type = serializers.CharField()
+    user_id = TextOrNull(help_text="Null for an inline recipient without one.")
+    channel = CodedField(Channel)
+    priority = CodedField(Priority)
+    status = CodedField(Status)
+    reason = TextOrNull(help_text="Why it is in this state, as a code.")
+    explanation = serializers.JSONField(allow_null=True, help_text="The rule that decided, its level and its value.")
+    sandbox = serializers.BooleanField(help_text="Recorded, and not sent.")
+    address = TextOrNull(help_text="Where it goes; push tokens are separated by spaces.")
+    locale = TextOrNull()
+    subject = serializers.CharField()
+    body = serializers.CharField()
+    html = serializers.CharField()
+    data = serializers.JSONField(allow_null=True)  # type: ignore[assignment] # a property of serializers has this name
+    provider = TextOrNull()
+    provider_message_id = TextOrNull()
+    attempt_count = serializers.IntegerField()
+    next_attempt_at = serializers.SerializerMethodField(method_name="get_next_attempt_at")
+    error = TextOrNull()
+    accepted_at = serializers.DateTimeField(help_text="When the event was accepted.")
+    created_at = serializers.DateTimeField()
+    sent_at = serializers.DateTimeField(allow_null=True)
+    delivered_at = serializers.DateTimeField(allow_null=True)
+    expires_at = serializers.DateTimeField(allow_null=True)
+
+    def get_next_attempt_at(self, delivery: Delivery) -> datetime | None:
+        """Null when there is nothing left to do."""
+        return delivery.next_attempt_at if delivery.status in OPEN else None
+
+
+class DeliveryDetailSerializer(DeliverySerializer):
+    attempts = AttemptSerializer(many=True)
+
+
+class LatencySerializer(CamelSerializer):
+    """Milliseconds from the event's acceptance to the hand-over; null where nothing was sent."""
+
+    p50 = serializers.FloatField(allow_null=True)
+    p95 = serializers.FloatField(allow_null=True)
+    p99 = serializers.FloatField(allow_null=True)
+
+
+class ChannelMetricsSerializer(CamelSerializer):
+    channel = CodedField(Channel)
+    total = serializers.IntegerField()
+    sent = serializers.IntegerField()
+    delivered = serializers.IntegerField()
+    failed = serializers.IntegerField()
+    bounced = serializers.IntegerField()
+    suppressed = serializers.IntegerField()
+    success_rate = serializers.FloatField(allow_null=True)
+    avg_attempts = serializers.FloatField(allow_null=True, help_text="Over the deliveries that were tried.")
+    latency_ms = LatencySerializer()
+
+
+class EventTypeCountSerializer(CamelSerializer):
+    event_type = serializers.CharField()
+    count = serializers.IntegerField()
+
+
+class BucketSerializer(CamelSerializer):
+    start = serializers.DateTimeField()
+    total = serializers.IntegerField()
+    sent = serializers.IntegerField()
+    delivered = serializers.IntegerField()
+    failed = serializers.IntegerField()
+    bounced = serializers.IntegerField()
+    suppressed = serializers.IntegerField()
+
+
+class StatisticsSerializer(CamelSerializer):
+    period = serializers.CharField(help_text="As asked for: 24h")
+    total_deliveries = serializers.IntegerField()
+    success_rate = serializers.FloatField(
+        allow_null=True,
+        help_text="From 0 to 1, of the deliveries that came to an end; null if none did. "
+        "What was suppressed or canceled counts neither for nor against.",
+    )
+    by_status = serializers.DictField(child=serializers.IntegerField())
+    channel_metrics = ChannelMetricsSerializer(many=True)
+    top_event_types = EventTypeCountSerializer(many=True)
+    timeline = BucketSerializer(many=True, help_text="By hour up to three days, else by day; UTC.")
+
+
+class StatisticsDocument(CamelSerializer):
+    stats = StatisticsSerializer()

@@ -1,0 +1,299 @@
+"""Writes to deliveries, a chunk at a time: created, claimed, recorded, withdrawn. One statement per table per chunk.
+
+Every change of state is a conditional update whose condition comes from the table in `deliveries.states`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.db import connection
+from django.utils.timezone import now as clock
+
+from deliveries.states import Status, sources_of
+from tenants.columns import columns_of, time_array, uuid_array
+from tenants.vocabulary import Channel
+
+LEASE = timedelta(seconds=75)
+"""How long a worker may keep what it claimed: longer than a claim's provider calls can take, all time limits used up."""
+
+
+class NewDelivery(msgspec.Struct, frozen=True, gc=False):
+    """A row to be; fields are the columns of `deliveries_delivery`."""
+
+    id: UUID
+    tenant_id: int
+    event_id: str
+    event_type: str
+    user_id: str
+    channel: int
+    priority: int
+    status: int
+    reason: str
+    explanation: str | None
+    """JSON"""
+    sandbox: bool
+    address: str
+    locale: str
+    template_version_id: UUID | None
+    subject: str
+    body: str
+    html: str
+    data: str | None
+    """JSON"""
+    attempt_count: int
+    lease_until: datetime | None
+    expires_at: datetime | None
+    error: str
+    accepted_at: datetime
+
+
+_CREATE = """
+INSERT INTO deliveries_delivery (
+    id, tenant_id, event_id, event_type, user_id, channel, priority, status, reason, explanation, sandbox, address, locale,
+    template_version_id, subject, body, html, data, attempt_count, lease_until, expires_at, error, accepted_at,
+    provider, created_at, next_attempt_at
+)
+SELECT id, tenant_id, event_id, event_type, user_id, channel, priority, status, reason, explanation::jsonb, sandbox, address,
+    locale, template_version_id, subject, body, html, data::jsonb, attempt_count, lease_until, expires_at, error, accepted_at,
+    '', %(now)s, %(now)s
+FROM unnest(
+    %(id)s::uuid[], %(tenant_id)s::int[], %(event_id)s::text[], %(event_type)s::text[], %(user_id)s::text[],
+    %(channel)s::smallint[], %(priority)s::smallint[], %(status)s::smallint[], %(reason)s::text[], %(explanation)s::text[],
+    %(sandbox)s::bool[], %(address)s::text[], %(locale)s::text[], %(template_version_id)s::uuid[], %(subject)s::text[],
+    %(body)s::text[], %(html)s::text[], %(data)s::text[], %(attempt_count)s::smallint[], %(lease_until)s::timestamptz[],
+    %(expires_at)s::timestamptz[], %(error)s::text[], %(accepted_at)s::timestamptz[]
+) AS row (
+    id, tenant_id, event_id, event_type, user_id, channel, priority, status, reason, explanation, sandbox, address, locale,
+    template_version_id, subject, body, html, data, attempt_count, lease_until, expires_at, error, accepted_at
+)
+ON CONFLICT DO NOTHING
+RETURNING id
+"""
+
+
+def create_deliveries(*, rows: Sequence[NewDelivery], now: datetime) -> set[UUID]:
+    """Write a chunk's deliveries; returns the ids of those that were new. What exists already stays as it is."""
+    if not rows:
+        return set()
+    columns: dict[str, Any] = columns_of(NewDelivery, rows)
+    with connection.cursor() as cursor:
+        cursor.execute(_CREATE, {**columns, "now": now})
+        return {row[0] for row in cursor.fetchall()}
+
+
+# Urgent first. `= ANY(…)` beside the join makes the planner look rows up by id; it would rather read a table it thinks small.
+# Each class is its own index range, so that a class with a million retries in the future costs one probe.
+_CLAIM = """
+WITH due AS (
+    SELECT picked.id, picked.status FROM generate_series(0, 3) AS class (priority), LATERAL (
+        SELECT d.id, d.status FROM deliveries_delivery d
+        WHERE d.channel = %(channel)s AND d.priority = class.priority AND d.status IN (0, 1) AND d.next_attempt_at <= %(now)s
+          AND (d.lease_until IS NULL OR d.lease_until < %(now)s)
+        ORDER BY d.next_attempt_at LIMIT %(limit)s
+        FOR UPDATE SKIP LOCKED
+    ) picked
+    LIMIT %(limit)s
+)
+UPDATE deliveries_delivery d
+SET status = 1, lease_until = %(lease_until)s, attempt_count = d.attempt_count + 1
+FROM due WHERE d.id = ANY(ARRAY(SELECT id FROM due)) AND d.id = due.id
+RETURNING d.id, d.tenant_id, d.event_id, d.event_type, d.user_id, d.priority, d.sandbox, d.address, d.subject, d.body, d.html,
+    d.data::text, d.attempt_count, d.expires_at, d.accepted_at, d.created_at, d.lease_until, due.status = 1
+"""
+
+
+class ClaimedDelivery(msgspec.Struct, frozen=True, gc=False):
+    id: UUID
+    tenant_id: int
+    event_id: str
+    event_type: str
+    user_id: str
+    priority: int
+    sandbox: bool
+    address: str
+    subject: str
+    body: str
+    html: str
+    data: dict[str, Any] | None
+    attempt: int
+    """This attempt's number, from 1."""
+    expires_at: datetime | None
+    accepted_at: datetime
+    created_at: datetime
+    lease_until: datetime
+    interrupted: bool
+    """The attempt before this one began and was never recorded: its worker died."""
+
+
+def claim_deliveries(*, channel: Channel, limit: int, now: datetime) -> list[ClaimedDelivery]:
+    """Take up to `limit` due deliveries of a channel under a lease of `LEASE`; they are `sending` from here on."""
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM, {"channel": channel.value, "limit": limit, "now": now, "lease_until": now + LEASE})
+        rows = cursor.fetchall()
+    return [_claimed(*row) for row in rows]
+
+
+def _claimed(*row: Any) -> ClaimedDelivery:
+    values = list(row)
+    values[_DATA] = msgspec.json.decode(values[_DATA]) if values[_DATA] else None
+    return ClaimedDelivery(*values)
+
+
+_DATA = ClaimedDelivery.__struct_fields__.index("data")
+
+
+class Recorded(msgspec.Struct, frozen=True, gc=False):
+    """What becomes of a claimed delivery."""
+
+    id: UUID
+    lease_until: datetime
+    """As claimed: whoever lost the lease in between changes nothing."""
+    status: int
+    reason: str = ""
+    error: str = ""
+    provider: str = ""
+    provider_account_id: UUID | None = None
+    provider_message_id: str | None = None
+    sandbox: bool = False
+    attempt_count: int = 1
+    next_attempt_at: datetime | None = None
+    sent_at: datetime | None = None
+    delivered_at: datetime | None = None
+
+
+_RECORD = """
+UPDATE deliveries_delivery d
+SET status = r.status, reason = r.reason, error = r.error, provider = r.provider, provider_account_id = r.provider_account_id,
+    provider_message_id = r.provider_message_id, sandbox = d.sandbox OR r.sandbox, attempt_count = r.attempt_count,
+    next_attempt_at = COALESCE(r.next_attempt_at, d.next_attempt_at), lease_until = NULL,
+    sent_at = COALESCE(r.sent_at, d.sent_at), delivered_at = COALESCE(r.delivered_at, d.delivered_at)
+FROM unnest(
+    %(id)s::uuid[], %(lease_until)s::timestamptz[], %(status)s::smallint[], %(reason)s::text[], %(error)s::text[],
+    %(provider)s::text[], %(provider_account_id)s::uuid[], %(provider_message_id)s::text[], %(sandbox)s::bool[],
+    %(attempt_count)s::smallint[], %(next_attempt_at)s::timestamptz[], %(sent_at)s::timestamptz[],
+    %(delivered_at)s::timestamptz[]
+) AS r (
+    id, lease_until, status, reason, error, provider, provider_account_id, provider_message_id, sandbox, attempt_count,
+    next_attempt_at, sent_at, delivered_at
+)
+WHERE d.id = r.id AND d.status = 1 AND d.lease_until = r.lease_until
+RETURNING d.id
+"""
+
+
+def record_outcomes(*, rows: Sequence[Recorded]) -> set[UUID]:
+    """Record a chunk's outcomes; returns the ids whose lease still held."""
+    if not rows:
+        return set()
+    columns: dict[str, Any] = columns_of(Recorded, rows)
+    with connection.cursor() as cursor:
+        cursor.execute(_RECORD, columns)
+        return {row[0] for row in cursor.fetchall()}
+
+
+class NewAttempt(msgspec.Struct, frozen=True, gc=False):
+    """A row of `deliveries_attempt`."""
+
+    id: UUID
+    delivery_id: UUID
+    number: int
+    outcome: int
+    provider: str
+    provider_account_id: UUID | None
+    sandbox: bool
+    code: str
+    response: str
+    detail: str | None
+    """JSON"""
+    started_at: datetime
+    duration_ms: int
+
+
+_ATTEMPTS = """
+INSERT INTO deliveries_attempt (
+    id, delivery_id, number, outcome, provider, provider_account_id, sandbox, code, response, detail, started_at, duration_ms
+)
+SELECT id, delivery_id, number, outcome, provider, provider_account_id, sandbox, code, response, detail::jsonb, started_at,
+    duration_ms
+FROM unnest(
+    %(id)s::uuid[], %(delivery_id)s::uuid[], %(number)s::smallint[], %(outcome)s::smallint[], %(provider)s::text[],
+    %(provider_account_id)s::uuid[], %(sandbox)s::bool[], %(code)s::text[], %(response)s::text[], %(detail)s::text[],
+    %(started_at)s::timestamptz[], %(duration_ms)s::int[]
+) AS row (
+    id, delivery_id, number, outcome, provider, provider_account_id, sandbox, code, response, detail, started_at, duration_ms
+)
+"""
+
+
+def create_attempts(*, rows: Sequence[NewAttempt]) -> None:
+    if not rows:
+        return
+    columns: dict[str, Any] = columns_of(NewAttempt, rows)
+    with connection.cursor() as cursor:
+        cursor.execute(_ATTEMPTS, columns)
+
+
+def release_deliveries(*, rows: Sequence[ClaimedDelivery]) -> None:
+    """Give back claimed deliveries that were not begun; it does not count as an attempt."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE deliveries_delivery d SET status = %s, lease_until = NULL, attempt_count = d.attempt_count - 1 "
+            "FROM unnest(%s::uuid[], %s::timestamptz[]) AS r (id, lease_until) "
+            "WHERE d.id = r.id AND d.lease_until = r.lease_until AND d.status = %s",
+            [
+                Status.PENDING.value,
+                uuid_array([row.id for row in rows]),
+                time_array([row.lease_until for row in rows]),
+                Status.SENDING.value,
+            ],
+        )
+
+
+def cancel_event_deliveries(*, tenant_id: int, event_id: str) -> int:
+    """Withdraw an event's deliveries that nobody has begun to send."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE deliveries_delivery SET status = %s, lease_until = NULL "
+            "WHERE tenant_id = %s AND event_id = %s AND status = ANY(%s) AND status <> %s",
+            [Status.CANCELED.value, tenant_id, event_id, sources_of(Status.CANCELED), Status.SENDING.value],
+        )
+        return int(cursor.rowcount)
+
+
+def replay(*, tenant_id: int, ids: Collection[UUID]) -> set[UUID]:
+    """Give dead letters one more attempt, now; returns the ids that were dead letters.
+
+    One whose message was never rendered stays what it is: there is nothing to send but a blank.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE deliveries_delivery SET status = %s, reason = '', error = '', next_attempt_at = %s, lease_until = NULL "
+            "WHERE tenant_id = %s AND id = ANY(%s) AND status = ANY(%s) AND template_version_id IS NOT NULL RETURNING id",
+            [Status.PENDING.value, clock(), tenant_id, list(ids), [Status.FAILED.value]],
+        )
+        return {row[0] for row in cursor.fetchall()}
+
+
+_DUE_CHANNELS = """
+SELECT c.channel FROM unnest(%(channels)s::smallint[]) AS c (channel)
+WHERE EXISTS (
+    SELECT FROM generate_series(0, 3) AS class (priority), LATERAL (
+        SELECT 1 FROM deliveries_delivery d
+        WHERE d.channel = c.channel AND d.priority = class.priority AND d.status IN (0, 1) AND d.next_attempt_at <= %(now)s
+          AND (d.lease_until IS NULL OR d.lease_until < %(now)s)
+        LIMIT 1
+    ) found
+)
+"""
+
+
+def channels_with_due_deliveries(*, now: datetime) -> list[Channel]:
+    """The channels with something to send that nobody holds; one statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(_DUE_CHANNELS, {"channels": [channel.value for channel in Channel], "now": now})
+        return [Channel(row[0]) for row in cursor.fetchall()]

@@ -1,0 +1,107 @@
+"""Deliveries over HTTP: looking them up, counting them, replaying a dead letter."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.db.models import QuerySet
+from django.http import Http404
+from django.utils.timezone import now as clock
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework import generics
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from deliveries import bells
+from deliveries.models import Delivery
+from deliveries.selectors import DeliveryFilter, deliveries_matching, delivery_by_id
+from deliveries.serializers import (
+    DeliveryDetailSerializer,
+    DeliveryQuery,
+    DeliverySerializer,
+    StatisticsDocument,
+    StatisticsQuery,
+)
+from deliveries.services import replay
+from deliveries.states import Status
+from deliveries.statistics import statistics_of
+from tenants.http.openapi import Problem
+from tenants.http.problems import Conflict
+from tenants.principal import caller
+from tenants.vocabulary import Channel, Scope
+
+_ID = OpenApiParameter("id", OpenApiTypes.UUID, OpenApiParameter.PATH)
+
+
+class DeliveriesView(generics.ListAPIView[Delivery]):
+    scopes: ClassVar = {"GET": (Scope.DELIVERIES_READ,)}
+    serializer_class = DeliverySerializer
+    queryset = Delivery.objects.none()
+
+    @extend_schema(summary="The history, newest first", tags=["deliveries"], parameters=[DeliveryQuery])
+    def get(self, request: Request) -> Response:
+        return self.list(request)
+
+    def get_queryset(self) -> QuerySet[Delivery]:
+        return deliveries_matching(caller(self.request).tenant, DeliveryFilter(**DeliveryQuery.read(self.request)))
+
+
+class DeliveryView(APIView):
+    scopes: ClassVar = {"GET": (Scope.DELIVERIES_READ,)}
+
+    @extend_schema(
+        summary="One delivery, with its attempts and the reason for its state",
+        tags=["deliveries"],
+        parameters=[_ID],
+        responses=DeliveryDetailSerializer,
+    )
+    def get(self, request: Request, id: str) -> Response:  # noqa: A002 - the route's name for it
+        return Response(DeliveryDetailSerializer(_found(request, id)).data)
+
+
+class RetryView(APIView):
+    scopes: ClassVar = {"POST": (Scope.DELIVERIES_WRITE,)}
+
+    @extend_schema(
+        summary="Send a failed delivery again, now",
+        tags=["deliveries"],
+        parameters=[_ID],
+        request=None,
+        responses={202: DeliveryDetailSerializer, 409: Problem},
+    )
+    def post(self, request: Request, id: str) -> Response:  # noqa: A002 - the route's name for it
+        delivery = _found(request, id)
+        if not replay(tenant_id=delivery.tenant_id, ids=[delivery.pk]):
+            raise Conflict(_why_not(_found(request, id)))
+        bells.ring_send(Channel(delivery.channel))
+        return Response(DeliveryDetailSerializer(_found(request, id)).data, status=202)
+
+
+class StatisticsView(APIView):
+    scopes: ClassVar = {"GET": (Scope.DELIVERIES_READ,)}
+
+    @extend_schema(
+        summary="What became of the deliveries of the last hours",
+        tags=["deliveries"],
+        parameters=[StatisticsQuery],
+        responses=StatisticsDocument,
+    )
+    def get(self, request: Request) -> Response:
+        hours = StatisticsQuery.read(request)["period"]
+        stats = statistics_of(Delivery.objects.for_tenant(caller(request).tenant), hours=hours, now=clock())
+        return Response(StatisticsDocument({"stats": stats}).data)
+
+
+def _why_not(delivery: Delivery) -> str:
+    if delivery.status == Status.FAILED and delivery.template_version_id is None:
+        return "The delivery's message was never rendered; post the event again under another id."
+    return f"The delivery is {Status(delivery.status).label}; only a failed one can be sent again."
+
+
+def _found(request: Request, delivery_id: str) -> Delivery:
+    delivery = delivery_by_id(caller(request).tenant, delivery_id)
+    if delivery is None:
+        raise Http404
+    return delivery

@@ -1,0 +1,129 @@
+"""Who an event is for: a list of sources, each walked page by page.
+
+A source is a list of inline recipients, or a topic. The place reached is one number kept on the event, so that a broadcast to
+a hundred thousand is many chunks, and one that was interrupted goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import structlog
+
+from notifications.claims import ClaimedEvent
+from notifications.models import EventType, Rule
+from notifications.rules import RuleError, matches, recipients_of
+from tenants.models import Tenant
+from tenants.vocabulary import Priority
+
+logger = structlog.get_logger(__name__)
+
+PAGE = 500
+"""Recipients taken from one event at a time."""
+_PLACES = 1 << 48
+"""A cursor is source × 2^48 + place; subscription ids stay below."""
+
+
+class Source(msgspec.Struct, omit_defaults=True):
+    """Recipients that share their channels and the rule that named them."""
+
+    channels: list[int]
+    recipients: list[dict[str, Any]] = []
+    topic: str = ""
+    rule: str = ""
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Where an event's next recipients come from."""
+
+    source: Source
+    index: int
+    place: int
+    """Offset into `recipients`, or the last subscription id taken."""
+
+    @property
+    def cursor(self) -> int:
+        return self.index * _PLACES + self.place
+
+    def cursor_after(self, place: int) -> int:
+        return self.index * _PLACES + place
+
+    def next_source(self) -> int:
+        return (self.index + 1) * _PLACES
+
+
+def sources_of(event: ClaimedEvent, *, rules: Sequence[Rule], event_type: EventType | None, tenant: Tenant) -> list[Source]:
+    """An event's audience. A faulty rule is logged and passed over; it never stops the others."""
+    if event.plan is not None:
+        return msgspec.convert(event.plan, list[Source])
+    own = _own_source(event)
+    if own is not None and event.channels is not None:
+        own.channels = event.channels
+        return [own]
+    called_for = _called_for(event, rules, own, event.channels)
+    if called_for:
+        return called_for
+    if own is None:
+        return []
+    own.channels = list((event_type.default_channels if event_type else None) or tenant.default_channels)
+    return [own]
+
+
+def page_at(sources: Sequence[Source], cursor: int) -> Page | None:
+    """The page a cursor points at; None past the end."""
+    index, place = divmod(cursor, _PLACES)
+    if index >= len(sources):
+        return None
+    return Page(sources[index], index, place)
+
+
+def _own_source(event: ClaimedEvent) -> Source | None:
+    """The recipient that the event itself names."""
+    if event.user_id:
+        return Source(channels=[], recipients=[{"userId": event.user_id}])
+    if isinstance(event.to, list):
+        return Source(channels=[], recipients=event.to)
+    if isinstance(event.to, dict):
+        return (
+            Source(channels=[], topic=event.to["topic"]) if "topic" in event.to else Source(channels=[], recipients=[event.to])
+        )
+    return None
+
+
+def _called_for(event: ClaimedEvent, rules: Sequence[Rule], own: Source | None, channels: list[int] | None) -> list[Source]:
+    """What the matching rules ask for; a recipient named in the event stands, and the rules say how to reach it."""
+    variables = _variables(event)
+    sources: list[Source] = []
+    for rule in rules:
+        try:
+            if matches(rule, event.event_type, variables):
+                sources.append(_source_by_rule(rule, variables, own, channels))
+        except RuleError as error:
+            logger.warning("rule_failed", rule_id=str(rule.id), event_id=event.event_id, error=str(error))
+    if own is not None and sources:
+        own.channels = list(dict.fromkeys(channel for source in sources for channel in source.channels))
+        own.rule = sources[0].rule
+        return [own]
+    return [source for source in sources if source.recipients or source.topic]
+
+
+def _source_by_rule(rule: Rule, variables: Mapping[str, Any], own: Source | None, channels: list[int] | None) -> Source:
+    source = Source(channels=channels or list(rule.channels), rule=str(rule.id))
+    if own is None:
+        user_ids, source.topic = recipients_of(rule, variables)
+        source.recipients = [{"userId": user_id} for user_id in user_ids]
+    return source
+
+
+def _variables(event: ClaimedEvent) -> dict[str, Any]:
+    return {
+        "payload": event.data,
+        "event": {
+            "id": event.event_id,
+            "type": event.event_type,
+            "priority": str(Priority(event.priority).label),
+            "metadata": event.metadata,
+        },
+    }

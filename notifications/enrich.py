@@ -1,0 +1,184 @@
+"""First stage: claim due events, find out whom they are for, and add what is known of those people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from notifications.audience import PAGE, Page, Source, page_at, sources_of
+from notifications.claims import Claim, ClaimedEvent
+from notifications.models import EventType, Rule
+from notifications.rules import active_rules
+from notifications.wire import Chunk, Target, Work
+from preferences.selectors import Contact, TopicRequest, recipients_by_user, topic_pages
+from preferences.services import ensure_recipients
+from tenants.models import Tenant
+
+BUDGET = 1000
+"""Targets in a chunk, about: an event begun is given one page, events after the budget is spent go back."""
+
+
+_SMALLEST_PAGE = 20
+"""Subscribers read at once when many events of a chunk go to topics."""
+
+
+@dataclass(slots=True)
+class _Expanded:
+    """One event's share of the chunk, and where its audience goes on (`page` None: it has come to its end)."""
+
+    event: ClaimedEvent
+    sources: list[Source]
+    page: Page | None
+    entries: list[tuple[Source, dict[str, Any] | Contact]] = field(default_factory=list)
+
+    def take_inline(self, limit: int) -> None:
+        page = self._current()
+        end = page.place + limit
+        self.entries += [(page.source, recipient) for recipient in page.source.recipients[page.place : end]]
+        self.page = page_at(self.sources, page.cursor_after(end) if end < len(page.source.recipients) else page.next_source())
+
+    def take_subscribers(self, contacts: Sequence[Contact], last: int | None) -> None:
+        page = self._current()
+        self.entries += [(page.source, contact) for contact in contacts]
+        self.page = page_at(self.sources, page.next_source() if last is None else page.cursor_after(last))
+
+    def _current(self) -> Page:
+        assert self.page is not None
+        return self.page
+
+
+@dataclass(frozen=True, slots=True)
+class _Surroundings:
+    tenants: dict[int, Tenant]
+    rules: dict[int, list[Rule]]
+    event_types: dict[tuple[int, str], EventType]
+
+
+def expand(claim: Claim, events: Sequence[ClaimedEvent]) -> tuple[Chunk, list[ClaimedEvent]]:
+    """The chunk for `filter`, and the events that did not fit and must be given back."""
+    surroundings = _load_surroundings(events)
+    expanded: list[_Expanded] = []
+    taken = 0
+    for event in events:
+        if taken >= BUDGET:
+            break
+        one = _begin(event, surroundings)
+        taken += len(one.entries)
+        expanded.append(one)
+    _read_topics(expanded)
+    contacts = _load_contacts(expanded)
+    return _chunk(claim, expanded, contacts, surroundings), list(events[len(expanded) :])
+
+
+def _load_surroundings(events: Sequence[ClaimedEvent]) -> _Surroundings:
+    tenant_ids = sorted({event.tenant_id for event in events})
+    # Rules are asked for what the event leaves open.
+    open_tenants = sorted({event.tenant_id for event in events if event.channels is None or _nobody(event)})
+    types = EventType.objects.filter(tenant_id__in=tenant_ids, name__in=sorted({event.event_type for event in events}))
+    return _Surroundings(
+        tenants=Tenant.objects.in_bulk(tenant_ids),
+        rules=active_rules(open_tenants) if open_tenants else {},
+        event_types={(one.tenant_id, one.name): one for one in types},
+    )
+
+
+def _nobody(event: ClaimedEvent) -> bool:
+    return not event.user_id and event.to is None
+
+
+def _begin(event: ClaimedEvent, surroundings: _Surroundings) -> _Expanded:
+    """The event's next inline recipients, up to a page, or the topic whose turn it is."""
+    sources = sources_of(
+        event,
+        rules=surroundings.rules.get(event.tenant_id, []),
+        event_type=surroundings.event_types.get((event.tenant_id, event.event_type)),
+        tenant=surroundings.tenants[event.tenant_id],
+    )
+    one = _Expanded(event, sources, page=page_at(sources, event.cursor))
+    while one.page is not None and not one.page.source.topic and len(one.entries) < PAGE:
+        one.take_inline(PAGE - len(one.entries))
+    return one
+
+
+def _read_topics(expanded: Sequence[_Expanded]) -> None:
+    """A page of subscribers for every event that has come to a topic; one statement for all."""
+    waiting = [one for one in expanded if one.page is not None and one.page.source.topic]
+    if not waiting:
+        return
+    size = max(PAGE // len(waiting), _SMALLEST_PAGE)
+    pages = topic_pages(
+        [TopicRequest(one.event.tenant_id, one.page.source.topic, one.page.place, size) for one in waiting if one.page]
+    )
+    for one, subscribers in zip(waiting, pages, strict=True):
+        one.take_subscribers(subscribers.contacts, subscribers.next_cursor)
+
+
+def _load_contacts(expanded: Sequence[_Expanded]) -> dict[tuple[int, str], Contact]:
+    """What is known of every user id in the chunk; those never seen before are made known."""
+    keys = {
+        (one.event.tenant_id, entry["userId"])
+        for one in expanded
+        for _, entry in one.entries
+        if isinstance(entry, dict) and entry.get("userId")
+    }
+    known = recipients_by_user(keys) if keys else {}
+    if unknown := keys - known.keys():
+        ensure_recipients(sorted(unknown))
+        known |= {(tenant_id, user_id): Contact(user_id=user_id) for tenant_id, user_id in unknown}
+    return known
+
+
+def _chunk(
+    claim: Claim, expanded: Sequence[_Expanded], contacts: dict[tuple[int, str], Contact], surroundings: _Surroundings
+) -> Chunk:
+    chunk = Chunk(claim.lease_id, [], [])
+    for index, one in enumerate(expanded):
+        event_type = surroundings.event_types.get((one.event.tenant_id, one.event.event_type))
+        chunk.works.append(_work(one, event_type))
+        for source, entry in one.entries:
+            contact = _merged(entry, contacts, one.event.tenant_id) if isinstance(entry, dict) else entry
+            chunk.targets.append(Target(index, contact, source.channels, source.rule))
+    return chunk
+
+
+def _work(one: _Expanded, event_type: EventType | None) -> Work:
+    event = one.event
+    return Work(
+        id=event.id,
+        tenant_id=event.tenant_id,
+        event_id=event.event_id,
+        event_type=event.event_type,
+        priority=event.priority,
+        data=event.data,
+        metadata=event.metadata,
+        sandbox=event.sandbox,
+        created_at=event.created_at,
+        expires_at=event.expires_at,
+        next_cursor=one.page.cursor if one.page is not None else None,
+        plan=one.sources if one.page is not None else None,
+        category=event_type.category if event_type else "",
+        required=event_type.required if event_type else False,
+        default_enabled=event_type.default_enabled if event_type else None,
+    )
+
+
+_INLINE = {
+    "email": "email",
+    "phone": "phone",
+    "telegramChatId": "telegram_chat_id",
+    "webhookUrl": "webhook_url",
+    "locale": "locale",
+    "timezone": "timezone",
+    "pushTokens": "push_tokens",
+}
+
+
+def _merged(entry: dict[str, Any], contacts: dict[tuple[int, str], Contact], tenant_id: int) -> Contact:
+    """What is known of the recipient, with what the event itself says of it on top."""
+    user_id = entry.get("userId", "")
+    known = contacts[tenant_id, user_id] if user_id else Contact(user_id="")
+    given = {attribute: entry[name] for name, attribute in _INLINE.items() if entry.get(name)}
+    return msgspec.structs.replace(known, **given) if given else known

@@ -1,0 +1,61 @@
+"""Forms of the admin: the same checks as the API's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+
+from notifications.models import Rule
+from notifications.rules import validate_condition, validate_pattern, validate_recipients
+from preferences.fields import EVENT_TYPE_PATTERN
+from tenants.forms import ChannelsField
+from tenants.vocabulary import Channel
+
+_NAME = forms.RegexField(regex=EVENT_TYPE_PATTERN).validators
+
+
+class EventTypeForm(forms.ModelForm):  # type: ignore[type-arg]
+    default_channels = ChannelsField(help_text="None: the tenant's default.")
+
+    class Meta:
+        help_texts = {"category": "Groups types in people's preferences.", "name": "A dotted name: order.shipped"}
+
+    def clean_name(self) -> str:
+        name: str = self.cleaned_data["name"]
+        for validate in _NAME:
+            validate(name)
+        return name
+
+
+class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
+    event_type = forms.CharField(
+        max_length=200,
+        validators=[validate_pattern],
+        widget=UnfoldAdminTextInputWidget,
+        help_text=Rule._meta.get_field("event_type").help_text,
+    )
+    condition = forms.CharField(
+        required=False,
+        validators=[validate_condition],
+        widget=UnfoldAdminTextareaWidget({"rows": 3, "spellcheck": "false", "style": "font-family: monospace"}),
+        help_text=Rule._meta.get_field("condition").help_text,
+    )
+    channels = ChannelsField(required=True)
+
+    class Meta:
+        help_texts = {
+            "recipients": 'Empty: the event\'s own recipient. Or one of {"path": "payload.customer.id"}, '
+            '{"userIds": ["user_1"]}, {"topic": "staff"}.',
+            "priority": "Empty: the event's own.",
+        }
+
+    def clean_recipients(self) -> dict[str, Any]:
+        recipients: dict[str, Any] = self.cleaned_data["recipients"] or {}
+        validate_recipients(recipients)
+        return recipients
+
+
+def names_of(channels: list[int] | None) -> str:
+    return ", ".join(str(Channel(channel).label) for channel in channels or ())

@@ -1,0 +1,17 @@
+"""How the bodies of the intake look in the API's description: the very structs that decode them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from notifications.intake import MAX_BULK, Envelope, EventIn
+from tenants.http.openapi import struct_schema
+
+EVENT_BODY: dict[str, Any] = {"anyOf": [struct_schema(EventIn), struct_schema(Envelope)]}
+
+BULK_BODY: dict[str, Any] = {
+    "type": "object",
+    "required": ["events"],
+    "additionalProperties": False,
+    "properties": {"events": {"type": "array", "minItems": 1, "maxItems": MAX_BULK, "items": EVENT_BODY}},
+}

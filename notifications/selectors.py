@@ -1,0 +1,77 @@
+"""Reads of events, and what else this room tells about them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
+
+from deliveries.models import Attempt, AttemptOutcome, Delivery
+from deliveries.states import Status
+from notifications.models import Event, EventStatus, EventType
+from preferences.event_types import EventTypeFacts
+from tenants.models import Tenant
+from tenants.vocabulary import Channel
+
+MOST_SHOWN = 200
+"""Deliveries listed with their event; a broadcast has more, and they are all in the deliveries list."""
+
+
+def event_by_id(tenant: Tenant, event_id: str) -> Event | None:
+    return Event.objects.for_tenant(tenant).filter(event_id=event_id).first()
+
+
+def deliveries_of_event(tenant: Tenant, event_id: str) -> list[Delivery]:
+    """An event's deliveries with their attempts, oldest first, at most `MOST_SHOWN`; two statements."""
+    deliveries = Delivery.objects.for_tenant(tenant).filter(event_id=event_id).order_by("id").prefetch_related("attempts")
+    return list(deliveries[:MOST_SHOWN])
+
+
+def timeline(event: Event, deliveries: Sequence[Delivery]) -> list[dict[str, Any]]:
+    """What happened to the event and its deliveries, in order: `{at, type, deliveryId?, channel?, detail?}`."""
+    entries = [*_event_entries(event)]
+    for delivery in deliveries:
+        entries += _delivery_entries(delivery)
+    return sorted(entries, key=lambda entry: entry["at"])
+
+
+def _event_entries(event: Event) -> Iterator[dict[str, Any]]:
+    yield {"at": event.created_at, "type": "event.accepted"}
+    if event.scheduled_at is not None:
+        yield {"at": event.scheduled_at, "type": "event.due"}
+    if event.processed_at is not None:
+        entry: dict[str, Any] = {"at": event.processed_at, "type": f"event.{EventStatus(event.status).label}"}
+        yield entry | ({"detail": event.error} if event.error else {})
+
+
+def _delivery_entries(delivery: Delivery) -> Iterator[dict[str, Any]]:
+    about = {"deliveryId": delivery.id, "channel": str(Channel(delivery.channel).label)}
+    status = Status(delivery.status)
+    if status in {Status.SUPPRESSED, Status.EXPIRED} and not delivery.attempt_count:
+        yield {"at": delivery.created_at, "type": f"delivery.{status.label}", **about, "detail": delivery.reason}
+        return
+    yield {"at": delivery.created_at, "type": "delivery.created", **about}
+    for attempt in delivery.attempts.all():
+        yield _attempt_entry(attempt, about)
+    for at, name in ((delivery.delivered_at, "delivered"), (delivery.seen_at, "seen"), (delivery.read_at, "read")):
+        if at is not None:
+            yield {"at": at, "type": f"delivery.{name}", **about}
+
+
+def _attempt_entry(attempt: Attempt, about: dict[str, Any]) -> dict[str, Any]:
+    if attempt.outcome == AttemptOutcome.SENT:
+        return {"at": attempt.started_at, "type": "delivery.sent", **about, "detail": attempt.provider}
+    detail = f"attempt {attempt.number}: {AttemptOutcome(attempt.outcome).label}, {attempt.code}"
+    return {"at": attempt.started_at, "type": "delivery.attempt_failed", **about, "detail": detail}
+
+
+class EventTypes:
+    """What the preference resolver asks about event types; see `preferences.event_types`."""
+
+    def facts(self, tenant_id: int, event_type: str) -> EventTypeFacts | None:
+        found = EventType.objects.for_tenant(tenant_id).filter(name=event_type).first()
+        if found is None:
+            return None
+        return EventTypeFacts(category=found.category, required=found.required, default_enabled=found.default_enabled)
+
+    def names(self, tenant_id: int) -> Collection[str]:
+        return list(EventType.objects.for_tenant(tenant_id).order_by("name").values_list("name", flat=True))

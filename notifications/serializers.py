@@ -1,0 +1,151 @@
+"""The shapes of events, event types and rules."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.core.exceptions import ValidationError
+from rest_framework import serializers
+
+from deliveries.serializers import DeliveryDetailSerializer
+from notifications.models import EventStatus, EventType, Rule
+from notifications.rules import validate_condition, validate_pattern, validate_recipients
+from tenants.http.serializers import CamelSerializer, CodedField
+from tenants.vocabulary import Channel, Priority
+
+
+class AcceptedSerializer(CamelSerializer):
+    """The answer to a posted event."""
+
+    success = serializers.BooleanField()
+    event_id = serializers.CharField()
+    status = CodedField(EventStatus)
+    duplicate = serializers.BooleanField(required=False)
+
+
+class BulkErrorSerializer(CamelSerializer):
+    index = serializers.IntegerField(help_text="Position in `events`, from 0.")
+    field = serializers.CharField(allow_blank=True)
+    code = serializers.CharField()
+    message = serializers.CharField()
+
+
+class BulkAcceptedSerializer(CamelSerializer):
+    success = serializers.BooleanField(help_text="Whether no event was rejected.")
+    accepted = serializers.IntegerField()
+    duplicates = serializers.IntegerField()
+    rejected = serializers.IntegerField()
+    errors = BulkErrorSerializer(many=True)  # type: ignore[assignment] # a field; DRF's attribute is of the instance
+
+
+class TimelineEntrySerializer(CamelSerializer):
+    at = serializers.DateTimeField()
+    type = serializers.CharField()
+    delivery_id = serializers.UUIDField(required=False)
+    channel = serializers.ChoiceField(Channel.api_names(), required=False)
+    detail = serializers.CharField(required=False)
+
+
+class EventSerializer(CamelSerializer):
+    """An event as stored."""
+
+    id = serializers.UUIDField()
+    event_id = serializers.CharField()
+    event_type = serializers.CharField()
+    user_id = serializers.CharField(allow_blank=True)
+    to = serializers.JSONField(allow_null=True)
+    channels = serializers.ListField(child=CodedField(Channel), allow_null=True)
+    priority = CodedField(Priority)
+    status = CodedField(EventStatus)
+    reason = serializers.CharField(allow_blank=True)
+    error = serializers.CharField(allow_blank=True)
+    data = serializers.JSONField()  # type: ignore[assignment] # as above
+    metadata = serializers.JSONField()
+    sandbox = serializers.BooleanField()
+    scheduled_at = serializers.DateTimeField(allow_null=True)
+    expires_at = serializers.DateTimeField(allow_null=True)
+    created_at = serializers.DateTimeField()
+    processed_at = serializers.DateTimeField(allow_null=True)
+
+
+class EventDetailSerializer(EventSerializer):
+    timeline = TimelineEntrySerializer(many=True)
+    deliveries = DeliveryDetailSerializer(many=True)
+
+
+class CanceledSerializer(CamelSerializer):
+    success = serializers.BooleanField()
+    event_id = serializers.CharField()
+    status = CodedField(EventStatus)
+    canceled_deliveries = serializers.IntegerField()
+
+
+class _ModelShape(CamelSerializer):
+    """A resource written field by field to its model."""
+
+    model: Any
+
+    def create(self, validated_data: Any) -> Any:
+        return self.model.objects.create(**validated_data)
+
+    def update(self, instance: Any, validated_data: Any) -> Any:
+        for name, value in validated_data.items():
+            setattr(instance, name, value)
+        instance.save()
+        return instance
+
+
+class EventTypeSerializer(_ModelShape):
+    model = EventType
+
+    id = serializers.UUIDField(read_only=True)
+    name = serializers.RegexField(r"^[A-Za-z0-9_][A-Za-z0-9_.:\-]*\Z", max_length=200)
+    category = serializers.CharField(max_length=100, required=False, allow_blank=True)
+    description = serializers.CharField(required=False, allow_blank=True)
+    default_channels = serializers.ListField(child=CodedField(Channel), required=False, max_length=6)
+    default_priority = CodedField(Priority, required=False)
+    default_enabled = serializers.BooleanField(required=False)
+    required = serializers.BooleanField(  # type: ignore[assignment] # as above
+        required=False, help_text="Ignores opt-outs and quiet hours."
+    )
+    created_at = serializers.DateTimeField(read_only=True)
+
+
+class RecipientsField(serializers.JSONField):
+    """`{"path": CEL}`, `{"userIds": […]}`, `{"topic": key}`, or `{}`."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        _as_field_error(validate_recipients, data)
+        return data
+
+
+class RuleSerializer(_ModelShape):
+    model = Rule
+
+    id = serializers.UUIDField(read_only=True)
+    name = serializers.CharField(max_length=200)
+    event_type = serializers.CharField(max_length=200, help_text="A name or a pattern: order.*")
+    condition = serializers.CharField(
+        required=False, allow_blank=True, max_length=2000, help_text="CEL over payload and event."
+    )
+    recipients = RecipientsField(required=False)
+    channels = serializers.ListField(child=CodedField(Channel), min_length=1, max_length=6)
+    position = serializers.IntegerField(required=False, min_value=-(2**31), max_value=2**31 - 1)
+    is_active = serializers.BooleanField(required=False)
+    created_at = serializers.DateTimeField(read_only=True)
+    updated_at = serializers.DateTimeField(read_only=True)
+
+    def validate_eventType(self, value: str) -> str:  # noqa: N802 - DRF calls it by the field's outer name
+        _as_field_error(validate_pattern, value)
+        return value
+
+    def validate_condition(self, value: str) -> str:
+        _as_field_error(validate_condition, value)
+        return value
+
+
+def _as_field_error(check: Any, value: Any) -> None:
+    try:
+        check(value)
+    except ValidationError as error:
+        raise serializers.ValidationError(error.messages, code=error.code or "invalid") from error

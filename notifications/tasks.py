@@ -1,0 +1,139 @@
+"""The pipeline as Celery tasks: enrich → filter → route → send. Each unpacks, calls its stage, and passes the chunk on.
+
+A chunk that cannot be passed on is not lost: its events' lease runs out and the sweep takes them up again. A chunk that a
+stage chokes on is halved until the event at fault stands alone and becomes a dead letter; its chunk-mates go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import structlog
+from celery import shared_task
+from django.db import InterfaceError, OperationalError
+from django.utils.timezone import now as clock
+from kombu.exceptions import OperationalError as BrokerError
+from redis.exceptions import RedisError
+
+from deliveries import bells
+from deliveries.dispatch import CLAIM_SIZE, dispatch
+from deliveries.metrics import count_deliveries
+from deliveries.queues import ENRICH_TASK, SEND_TASK
+from notifications import enrich as enriching
+from notifications import filter as filtering
+from notifications import leases, metrics
+from notifications import route as routing
+from notifications import send as sending
+from notifications.claims import Claim, ClaimedEvent, claim_events
+from notifications.queues import FILTER_TASK, ROUTE_TASK, SEND_IN_APP_TASK, SERIALIZER
+from notifications.wire import Chunk, pack, unpack
+from tenants.vocabulary import Channel
+
+logger = structlog.get_logger(__name__)
+
+# The surroundings failed, not the work: the lease runs out and it is tried again as a whole.
+_SURROUNDINGS = (OperationalError, InterfaceError, RedisError, BrokerError, OSError)
+
+
+@shared_task(name=ENRICH_TASK)
+def enrich() -> None:
+    """Answer the bell: take up a chunk of due events and say whom they are for."""
+    bells.answer_enrich()
+    claim = claim_events(now=clock())
+    if claim.more:
+        bells.ring_enrich(again=True)
+    events, left = leases.triage(claim)
+    if left:
+        leases.give_back([event.id for event in left], claim.lease_id)
+        bells.ring_enrich(again=True)
+    if events:
+        _enrich(claim, events)
+
+
+def _enrich(claim: Claim, events: list[ClaimedEvent]) -> None:
+    try:
+        chunk, left_over = enriching.expand(claim, events)
+        if left_over:
+            leases.give_back([event.id for event in left_over], claim.lease_id)
+            bells.ring_enrich(again=True)
+        filter_.apply_async((pack(chunk),), serializer=SERIALIZER)
+    except _SURROUNDINGS:
+        leases.give_back([event.id for event in events], claim.lease_id)
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must not stop the chunk-mates
+        if len(events) == 1:
+            leases.fail_event(events[0].id, claim.lease_id, error)
+            return
+        logger.warning("chunk_halved", stage="enrich", events=len(events), error=type(error).__name__)
+        middle = len(events) // 2
+        _enrich(claim, events[:middle])
+        _enrich(claim, events[middle:])
+
+
+@shared_task(name=FILTER_TASK)
+def filter_(message: bytes) -> None:
+    """Decide for every recipient and channel whether it may be sent."""
+    _isolating("filter", unpack(message), _filter)
+
+
+def _filter(chunk: Chunk) -> None:
+    route.apply_async((pack(filtering.decide(chunk, now=clock())),), serializer=SERIALIZER)
+
+
+@shared_task(name=ROUTE_TASK)
+def route(message: bytes) -> None:
+    """Render and write the deliveries, and ring for the channels that have something to send."""
+    _isolating("route", unpack(message), _route)
+
+
+def _route(chunk: Chunk) -> None:
+    now = clock()
+    routed = routing.write(chunk, now=now)
+    metrics.count_processed(routed.processed)
+    count_deliveries(routed.statuses)
+    if routed.in_app:
+        _send_at_once(sending.handover(routed.in_app, created_at=now))
+    bells.ring_all(routed.waiting - {Channel.IN_APP})
+    if routed.unfinished:
+        bells.ring_enrich(again=True)
+
+
+def _send_at_once(handover: sending.Handover) -> None:
+    try:
+        send_in_app.apply_async((msgspec.msgpack.encode(handover),), serializer=SERIALIZER)
+    except _SURROUNDINGS:
+        sending.give_back(handover)
+        raise
+
+
+@shared_task(name=SEND_IN_APP_TASK)
+def send_in_app(message: bytes) -> None:
+    """Publish a chunk's in-app deliveries, written a moment ago."""
+    sending.send_in_app(msgspec.msgpack.decode(message, type=sending.Handover))
+
+
+@shared_task(name=SEND_TASK)
+def send(channel: int) -> None:
+    """Answer a channel's bell: send what is due on it, until nothing is."""
+    wanted = Channel(channel)
+    bells.answer_send(wanted)
+    while dispatch(wanted) == CLAIM_SIZE[wanted]:
+        bells.ring_send(wanted)  # a full claim: others may join in
+
+
+def _isolating(stage: str, chunk: Chunk, run: Callable[[Chunk], Any]) -> None:
+    try:
+        run(chunk)
+    except _SURROUNDINGS:
+        leases.give_back([work.id for work in chunk.works], chunk.lease_id)
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must not stop the chunk-mates
+        if len(chunk.works) == 1:
+            leases.fail_event(chunk.works[0].id, chunk.lease_id, error)
+            return
+        logger.warning("chunk_halved", stage=stage, events=len(chunk.works), error=type(error).__name__)
+        middle = len(chunk.works) // 2
+        for part in (range(middle), range(middle, len(chunk.works))):
+            _isolating(stage, leases.part_of(chunk, part), run)

@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from django.urls import path
+
+from notifications import rule_views, template_tests, views
+
+urlpatterns = [
+    path("events", views.EventsView.as_view()),
+    path("events/bulk", views.BulkEventsView.as_view()),
+    path("events/<str:event_id>", views.EventView.as_view()),
+    path("rules", rule_views.RulesView.as_view()),
+    path("rules/<uuid:id>", rule_views.RuleView.as_view()),
+    path("admin/templates/<uuid:id>/test", template_tests.TemplateTestView.as_view()),
+    path("event-types", rule_views.EventTypesView.as_view()),
+    path("event-types/<uuid:id>", rule_views.EventTypeView.as_view()),
+]

@@ -1,0 +1,93 @@
+"""Forms of the admin: the same checks as the API's."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
+
+from django import forms
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget, UnfoldAdminURLInputWidget
+
+from preferences import contact_points
+from preferences.contact_points import NORMAL_FORM, InvalidContactPointError, comparable
+from preferences.fields import EVENT_TYPE_PATTERN
+from tenants.vocabulary import ANY, Channel
+
+
+class RecipientForm(forms.ModelForm):  # type: ignore[type-arg]
+    webhook_url = forms.URLField(
+        label="Webhook URL", required=False, max_length=2000, assume_scheme="https", widget=UnfoldAdminURLInputWidget
+    )
+    _normal: ClassVar[Mapping[str, Callable[[str], str]]] = {
+        "user_id": contact_points.user_id,
+        "email": contact_points.email_address,
+        "phone": contact_points.phone_number,
+        "telegram_chat_id": contact_points.telegram_chat_id,
+        "webhook_url": contact_points.webhook_url,
+        "locale": contact_points.language_tag,
+    }
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        for name, normal_form in self._normal.items():
+            if cleaned.get(name):
+                try:
+                    cleaned[name] = normal_form(cleaned[name])
+                except InvalidContactPointError as error:
+                    self.add_error(name, str(error))
+        return cleaned
+
+
+class PreferenceForm(forms.ModelForm):  # type: ignore[type-arg]
+    channel = forms.TypedChoiceField(
+        choices=[("", "any channel"), *Channel.choices],
+        coerce=int,
+        empty_value=None,
+        required=False,
+        widget=UnfoldAdminSelectWidget,
+    )
+
+    class Meta:
+        help_texts: ClassVar = {
+            "user_id": "Empty: the tenant's default, for everybody who did not choose.",
+            "event_type": "For example order.shipped; empty: any event type, or the category's.",
+            "category": "All event types of a category, instead of one.",
+            "quiet_hours_start": "In the recipient's time zone.",
+        }
+
+    def clean_event_type(self) -> str:
+        name = "" if self.cleaned_data["event_type"] == ANY else self.cleaned_data["event_type"]
+        if name and not re.fullmatch(EVENT_TYPE_PATTERN, name):
+            raise forms.ValidationError("The name of an event type, such as order.shipped; empty is any.")
+        return str(name)
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        start, end = cleaned.get("quiet_hours_start"), cleaned.get("quiet_hours_end")
+        if (start is None) != (end is None) or (start is not None and start == end):
+            self.add_error("quiet_hours_end", "Quiet hours need a start and an end that differ.")
+        if cleaned.get("event_type") and cleaned.get("category"):
+            self.add_error("category", "A preference is for an event type or for a category.")
+        return cleaned
+
+
+class SuppressionForm(forms.ModelForm):  # type: ignore[type-arg]
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if cleaned.get("channel") and cleaned.get("address"):
+            channel = Channel(cleaned["channel"])
+            try:
+                cleaned["address"] = comparable(channel, NORMAL_FORM[channel](cleaned["address"]))
+            except InvalidContactPointError as error:
+                self.add_error("address", str(error))
+        return cleaned
+
+
+class ExplainForm(forms.Form):
+    """Which message to explain: an event type, with those declared to choose from, and a channel."""
+
+    event_type = forms.CharField(max_length=200, widget=UnfoldAdminTextInputWidget(attrs={"list": "event-types"}))
+    channel = forms.TypedChoiceField(
+        choices=Channel.choices, coerce=lambda value: Channel(int(value)), widget=UnfoldAdminSelectWidget
+    )

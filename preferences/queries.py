@@ -1,0 +1,52 @@
+"""Query parameters of this room's API, checked as bodies are."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter
+from rest_framework import serializers
+from rest_framework.request import Request
+
+from preferences.contact_points import LONGEST_USER_ID
+from preferences.fields import AnyChannelField, AnyEventTypeField, TextField, UserIdField
+from preferences.models import Suppression
+from tenants.http.serializers import CamelSerializer, CodedField
+from tenants.vocabulary import Channel
+
+
+class Query(CamelSerializer):
+    """The parameters a view reads; it leaves others, such as the list's own, alone."""
+
+    @classmethod
+    def read(cls, request: Request) -> dict[str, Any]:
+        """The checked values; raises ValidationError naming the parameter."""
+        names = cls().fields.keys()
+        query = cls(data={name: value for name, value in request.query_params.items() if name in names})
+        query.is_valid(raise_exception=True)
+        return dict(query.validated_data)
+
+
+class UserQuery(Query):
+    user_id = UserIdField(help_text="With an API key: whose; absent, the tenant's default. A user token has only its own user.")
+
+
+class ExplainQuery(UserQuery):
+    event_type = AnyEventTypeField()
+    channel = AnyChannelField()
+
+
+class SuppressionQuery(Query):
+    channel = CodedField(Channel, required=False)
+    address = TextField(required=False, max_length=4096)
+    reason = serializers.ChoiceField(choices=Suppression.Reason.values, required=False)
+
+
+class AddressQuery(Query):
+    channel = CodedField(Channel)
+    address = TextField(max_length=4096)
+
+
+def name_in_path(name: str, longest: int = LONGEST_USER_ID) -> OpenApiParameter:
+    """How a client's own name in the path is described."""
+    return OpenApiParameter(name, {"type": "string", "minLength": 1, "maxLength": longest}, OpenApiParameter.PATH)

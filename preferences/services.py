@@ -1,0 +1,287 @@
+"""Writes. Those that take many rows cost the same number of statements, however many there are.
+
+Rows are sorted before they are written, so that two writers of the same rows wait for each other rather than deadlock.
+In `RETURNING (xmax = 0)`, PostgreSQL tells a row inserted from one that was there and was updated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from operator import attrgetter
+from typing import Any, Final, NamedTuple
+from uuid import UUID
+
+import msgspec
+from django.db import connection, transaction
+from django.db.models.functions import MD5
+from django.utils import timezone
+from uuid_utils.compat import uuid7
+
+from preferences.contact_points import comparable
+from preferences.errors import HalfQuietHoursError, LadderFullError
+from preferences.models import Device, Preference, Recipient, Subscription, Suppression, Topic
+from preferences.selectors import fetch
+from tenants.columns import int_array, text_array, time_array, uuid_array
+from tenants.models import Tenant
+from tenants.vocabulary import Channel
+
+LONGEST_LADDER: Final = 500
+"""Preferences of one user, or in one tenant's default ladder."""
+
+SHARED_TOKENS: Final = "simulator-"
+"""Push tokens that begin so are the sandbox's and may belong to any number of recipients."""
+
+
+class PushToken(NamedTuple):
+    token: str
+    platform: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecipientData:
+    """All there is to know of a recipient, in normal form. Without `push_tokens`, its devices stay as they are."""
+
+    user_id: str
+    email: str = ""
+    phone: str = ""
+    telegram_chat_id: str = ""
+    webhook_url: str = ""
+    locale: str = ""
+    timezone: str = ""
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    push_tokens: Sequence[PushToken] | None = None
+
+
+_TEXTS: Final = ("user_id", "email", "phone", "telegram_chat_id", "webhook_url", "locale", "timezone")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewSuppression:
+    """An address, in the normal form of its channel, that must not be sent to; for good if nothing expires it."""
+
+    tenant_id: int
+    channel: Channel
+    address: str
+    reason: str = Suppression.Reason.MANUAL.value
+    detail: str = ""
+    expires_at: datetime | None = None
+
+
+_ENSURE_RECIPIENTS: Final = """
+INSERT INTO preferences_recipient
+    (id, tenant_id, user_id, email, phone, telegram_chat_id, webhook_url, locale, timezone, attributes, created_at, updated_at)
+SELECT id, tenant_id, user_id, '', '', '', '', '', '', '{}', now(), now()
+FROM unnest(%s::uuid[], %s::bigint[], %s::text[]) AS new(id, tenant_id, user_id)
+ON CONFLICT (tenant_id, user_id) DO NOTHING
+"""
+
+_UPSERT_RECIPIENTS: Final = """
+INSERT INTO preferences_recipient
+    (id, tenant_id, user_id, email, phone, telegram_chat_id, webhook_url, locale, timezone, attributes, created_at, updated_at)
+SELECT id, %s, user_id, email, phone, telegram_chat_id, webhook_url, locale, timezone, attributes::jsonb, now(), now()
+FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+    AS new(id, user_id, email, phone, telegram_chat_id, webhook_url, locale, timezone, attributes)
+ON CONFLICT (tenant_id, user_id) DO UPDATE SET
+    email = EXCLUDED.email, phone = EXCLUDED.phone, telegram_chat_id = EXCLUDED.telegram_chat_id,
+    webhook_url = EXCLUDED.webhook_url, locale = EXCLUDED.locale, timezone = EXCLUDED.timezone,
+    attributes = EXCLUDED.attributes, updated_at = EXCLUDED.updated_at
+RETURNING user_id, id, (xmax = 0)
+"""
+
+# A device belongs to whoever registered its token last: the next person to sign in on a phone must not get the
+# messages of the one before.
+_REMOVE_DEVICES: Final = """
+WITH kept AS (SELECT * FROM unnest(%(recipients)s::uuid[], %(tokens)s::text[]) AS kept(recipient_id, token)),
+gone AS (
+    SELECT d.id FROM preferences_device d
+    WHERE d.tenant_id = %(tenant)s AND (d.recipient_id = ANY(%(replaced)s::uuid[]) OR md5(d.token) = ANY(%(moved)s::text[]))
+      AND NOT EXISTS (SELECT FROM kept WHERE kept.recipient_id = d.recipient_id AND kept.token = d.token)
+    ORDER BY d.id FOR UPDATE
+)
+DELETE FROM preferences_device WHERE id IN (SELECT id FROM gone)
+"""
+
+_ADD_DEVICES: Final = """
+INSERT INTO preferences_device (id, tenant_id, recipient_id, token, platform, created_at)
+SELECT id, %s, recipient_id, token, platform, now()
+FROM unnest(%s::uuid[], %s::uuid[], %s::text[], %s::text[]) AS new(id, recipient_id, token, platform)
+ON CONFLICT (recipient_id, md5(token)) DO UPDATE SET platform = EXCLUDED.platform, retired_at = NULL
+"""
+
+# The lock keeps a recipient that is being erased at the same moment from being subscribed.
+_SUBSCRIBE: Final = """
+INSERT INTO preferences_subscription (topic_id, recipient_id, created_at)
+SELECT t.id, r.id, now() FROM preferences_topic t JOIN preferences_recipient r ON r.tenant_id = t.tenant_id
+WHERE t.tenant_id = %s AND t.key = %s AND r.user_id = %s
+FOR KEY SHARE
+ON CONFLICT (topic_id, recipient_id) DO NOTHING
+"""
+
+# A suppression is only ever made longer; who wants it shorter takes it away first.
+_ADD_SUPPRESSIONS: Final = """
+INSERT INTO preferences_suppression AS old (id, tenant_id, channel, address, reason, detail, created_at, expires_at)
+SELECT id, tenant_id, channel, address, reason, detail, now(), expires_at
+FROM unnest(%s::uuid[], %s::bigint[], %s::smallint[], %s::text[], %s::text[], %s::text[], %s::timestamptz[])
+    AS new(id, tenant_id, channel, address, reason, detail, expires_at)
+ON CONFLICT (tenant_id, channel, md5(address)) DO UPDATE SET
+    reason = EXCLUDED.reason, detail = EXCLUDED.detail,
+    expires_at = CASE WHEN old.expires_at IS NOT NULL AND EXCLUDED.expires_at IS NOT NULL
+                      THEN GREATEST(old.expires_at, EXCLUDED.expires_at) END
+RETURNING id, (xmax = 0)
+"""
+
+
+def ensure_recipients(keys: Collection[tuple[int, str]]) -> None:
+    """Make every (tenant id, user id) known that is not yet; one statement."""
+    if keys:
+        tenants, users = zip(*sorted(set(keys)), strict=True)
+        fetch(_ENSURE_RECIPIENTS, [_new_ids(len(users)), int_array(tenants), text_array(users)])
+
+
+@transaction.atomic
+def upsert_recipients(*, tenant: Tenant, recipients: Collection[RecipientData]) -> dict[str, bool]:
+    """Store recipients as given, new or not; says for each user id whether it is new. User ids must not repeat."""
+    if not recipients:
+        return {}
+    ordered = sorted(recipients, key=attrgetter("user_id"))
+    columns = [text_array(getattr(one, name) for one in ordered) for name in _TEXTS]
+    attributes = text_array(msgspec.json.encode(one.attributes).decode() for one in ordered)
+    rows = fetch(_UPSERT_RECIPIENTS, [tenant.pk, _new_ids(len(ordered)), *columns, attributes])
+    stored = {user_id: (row_id, new) for user_id, row_id, new in rows}
+    given = {stored[one.user_id][0]: one.push_tokens for one in recipients if one.push_tokens is not None}
+    if given:
+        _replace_devices(tenant, given)
+    return {user_id: new for user_id, (_, new) in stored.items()}
+
+
+@transaction.atomic
+def patch_recipient(*, tenant: Tenant, user_id: str, changes: Mapping[str, Any]) -> None:
+    """Change the named fields (`push_tokens` replaces the devices); raises Recipient.DoesNotExist."""
+    recipient = Recipient.objects.for_tenant(tenant).select_for_update().get(user_id=user_id)
+    own = {name: value for name, value in changes.items() if name != "push_tokens"}
+    for name, value in own.items():
+        setattr(recipient, name, value)
+    recipient.save(update_fields=[*own, "updated_at"])
+    if "push_tokens" in changes:
+        _replace_devices(tenant, {recipient.pk: changes["push_tokens"]})
+
+
+@transaction.atomic
+def erase_recipient(*, tenant: Tenant, user_id: str) -> bool:
+    """Forget a recipient with its devices, subscriptions and preferences; False if there was nothing to forget."""
+    # Locked first, so that nobody adds to a recipient while what belongs to it is being collected.
+    found = list(Recipient.objects.for_tenant(tenant).select_for_update().filter(user_id=user_id))
+    for recipient in found:
+        recipient.delete()
+    preferences, _ = Preference.objects.for_tenant(tenant).filter(user_id=user_id).delete() if user_id else (0, {})
+    return bool(found or preferences)
+
+
+def retire_devices(*, tenant_id: int, tokens: Collection[str]) -> int:
+    """Stop sending to push tokens that the provider no longer knows; says how many there were."""
+    devices = Device.objects.for_tenant(tenant_id).alias(digest=MD5("token"))  # by which tokens are indexed
+    live = devices.filter(digest__in=_digests(tokens), token__in=tokens, retired_at=None)
+    return live.update(retired_at=timezone.now())
+
+
+@transaction.atomic
+def set_preference(
+    *, tenant: Tenant, user_id: str, channel: Channel | None, event_type: str, category: str, values: Mapping[str, Any]
+) -> tuple[Preference, bool]:
+    """Put `values` on a rung of the user's ladder (empty user id: the tenant's); also says whether the rung is new.
+
+    On a rung that is there, what `values` does not name stays. Raises LadderFullError.
+    """
+    preference, created = Preference.objects.update_or_create(
+        tenant=tenant, user_id=user_id, channel=channel, event_type=event_type, category=category, defaults=values
+    )
+    if created and Preference.objects.for_tenant(tenant).filter(user_id=user_id).count() > LONGEST_LADDER:
+        raise LadderFullError(f"There are {LONGEST_LADDER} preferences already; remove some first.")
+    return preference, created
+
+
+@transaction.atomic
+def patch_preference(*, preference: Preference, values: Mapping[str, Any]) -> Preference:
+    """Change the named fields; raises Preference.DoesNotExist if it is gone, HalfQuietHoursError."""
+    preference = Preference.objects.select_for_update().get(pk=preference.pk)
+    for name, value in values.items():
+        setattr(preference, name, value)
+    start, end = preference.quiet_hours_start, preference.quiet_hours_end
+    if (start is None) != (end is None) or (start is not None and start == end):
+        raise HalfQuietHoursError("Quiet hours need a start and an end that differ.")
+    preference.save(update_fields=[*values, "updated_at"])
+    return preference
+
+
+@transaction.atomic
+def subscribe(*, tenant: Tenant, topic_key: str, user_id: str) -> bool:
+    """Put a recipient on a topic, making either known that is not; False if it was on it already."""
+    Topic.objects.bulk_create([Topic(tenant=tenant, key=topic_key)], ignore_conflicts=True)
+    ensure_recipients([(tenant.pk, user_id)])
+    with connection.cursor() as cursor:
+        cursor.execute(_SUBSCRIBE, [tenant.pk, topic_key, user_id])
+        return bool(cursor.rowcount)
+
+
+def unsubscribe(*, tenant: Tenant, topic_key: str, user_id: str) -> None:
+    """Take a recipient off a topic, if it is on it."""
+    topic, recipient = Topic.objects.for_tenant(tenant), Recipient.objects.for_tenant(tenant)
+    Subscription.objects.filter(topic__in=topic.filter(key=topic_key), recipient__in=recipient.filter(user_id=user_id)).delete()
+
+
+def add_suppressions(*, suppressions: Collection[NewSuppression]) -> dict[UUID, bool]:
+    """Put addresses on their suppression lists; says for each row whether it is new. One statement.
+
+    Of two entries for one address the later counts. An address that was listed keeps the later expiry of the two.
+    """
+    unique = {(one.tenant_id, one.channel.value, comparable(one.channel, one.address)): one for one in suppressions}
+    if not unique:
+        return {}
+    tenants, channels, addresses = zip(*sorted(unique), strict=True)
+    entries = [unique[key] for key in sorted(unique)]
+    columns = [
+        _new_ids(len(entries)),
+        int_array(tenants),
+        int_array(channels),
+        text_array(addresses),
+        text_array(one.reason for one in entries),
+        text_array(one.detail for one in entries),
+        time_array(one.expires_at for one in entries),
+    ]
+    return dict(fetch(_ADD_SUPPRESSIONS, columns))
+
+
+def _replace_devices(tenant: Tenant, given: Mapping[UUID, Sequence[PushToken]]) -> None:
+    """Make these the recipients' only devices; a token that two of them name goes to the last one."""
+    last = {token: owner for owner, tokens in given.items() for token, _ in tokens}
+    rows = {
+        (owner, token): platform
+        for owner, tokens in given.items()
+        for token, platform in tokens
+        if last[token] == owner or token.startswith(SHARED_TOKENS)
+    }
+    owners, tokens = uuid_array(owner for owner, _ in rows), text_array(token for _, token in rows)
+    moved = _digests(token for _, token in rows if not token.startswith(SHARED_TOKENS))
+    fetch(
+        _REMOVE_DEVICES,
+        {
+            "tenant": tenant.pk,
+            "recipients": owners,
+            "tokens": tokens,
+            "replaced": uuid_array(given),
+            "moved": text_array(moved),
+        },
+    )
+    fetch(_ADD_DEVICES, [tenant.pk, _new_ids(len(rows)), owners, tokens, text_array(rows.values())])
+
+
+def _new_ids(count: int) -> str:
+    return uuid_array(uuid7() for _ in range(count))
+
+
+def _digests(tokens: Iterable[str]) -> list[str]:
+    """As PostgreSQL's md5()."""
+    return [hashlib.md5(token.encode(), usedforsecurity=False).hexdigest() for token in tokens]

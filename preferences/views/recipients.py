@@ -1,0 +1,146 @@
+"""Recipients: who they are, and where to reach them."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import Http404
+from drf_spectacular.utils import extend_schema
+from rest_framework import generics
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from preferences import selectors, services
+from preferences.contact_points import InvalidContactPointError
+from preferences.contact_points import user_id as checked_user_id
+from preferences.models import Recipient
+from preferences.queries import name_in_path
+from preferences.serializers import (
+    MOST_RECIPIENTS,
+    BulkReportSerializer,
+    RecipientsBody,
+    RecipientSerializer,
+    read_rows,
+)
+from preferences.services import RecipientData
+from tenants.http.problems import InvalidRequest
+from tenants.principal import caller
+from tenants.vocabulary import Scope
+
+_WRITE = (Scope.RECIPIENTS_WRITE,)
+
+
+@extend_schema(tags=["recipients"])
+class RecipientsView(generics.ListAPIView[Recipient]):
+    scopes: ClassVar = {"GET": _WRITE}
+    serializer_class = RecipientSerializer
+    queryset = Recipient.objects.none()
+
+    @extend_schema(summary="List recipients, the newest first")
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().get(request, *args, **kwargs)
+
+    def get_queryset(self) -> QuerySet[Recipient]:
+        return selectors.recipients_with_devices(caller(self.request).tenant)
+
+
+@extend_schema(tags=["recipients"], parameters=[name_in_path("user_id")])
+class RecipientView(APIView):
+    scopes: ClassVar = {"GET": _WRITE, "PUT": _WRITE, "PATCH": _WRITE, "DELETE": _WRITE}
+
+    @extend_schema(summary="Look up a recipient", responses=RecipientSerializer)
+    def get(self, request: Request, user_id: str) -> Response:
+        return Response(_shown(request, user_id))
+
+    @extend_schema(
+        summary="Create or replace a recipient",
+        description="Fields left out become empty; only `pushTokens`, left out, stay as they are.",
+        request=RecipientSerializer,
+        responses={200: RecipientSerializer, 201: RecipientSerializer},
+    )
+    def put(self, request: Request, user_id: str) -> Response:
+        try:
+            checked_user_id(user_id)
+        except InvalidContactPointError as error:
+            raise InvalidRequest.field("userId", str(error)) from error
+        body = RecipientSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        with transaction.atomic():  # so that the recipient is still there to be shown
+            stored = services.upsert_recipients(
+                tenant=caller(request).tenant, recipients=[RecipientData(user_id=user_id, **body.validated_data)]
+            )
+            shown = _shown(request, user_id)
+        return Response(shown, status=201 if stored[user_id] else 200)
+
+    @extend_schema(
+        summary="Change a recipient",
+        description="Fields left out stay. `pushTokens` and `attributes`, if given, replace what was there.",
+        request=RecipientSerializer,
+        responses=RecipientSerializer,
+    )
+    def patch(self, request: Request, user_id: str) -> Response:
+        body = RecipientSerializer(data=request.data, partial=True)
+        body.is_valid(raise_exception=True)
+        _refuse_unstorable(user_id)
+        try:
+            with transaction.atomic():
+                services.patch_recipient(tenant=caller(request).tenant, user_id=user_id, changes=body.validated_data)
+                return Response(_shown(request, user_id))
+        except Recipient.DoesNotExist as error:
+            raise Http404 from error
+
+    @extend_schema(
+        summary="Erase a recipient",
+        description="With its devices, subscriptions and preferences.",
+        responses={204: None},
+    )
+    def delete(self, request: Request, user_id: str) -> Response:
+        _refuse_unstorable(user_id)
+        if not services.erase_recipient(tenant=caller(request).tenant, user_id=user_id):
+            raise Http404
+        return Response(status=204)
+
+
+@extend_schema(tags=["recipients"])
+class RecipientsBulkView(APIView):
+    scopes: ClassVar = {"POST": _WRITE}
+
+    @extend_schema(
+        summary="Create or replace up to 1,000 recipients",
+        description="Each row is taken as its own PUT would be; good rows are taken, bad ones named.",
+        request=RecipientsBody,
+        responses=BulkReportSerializer,
+    )
+    def post(self, request: Request) -> Response:
+        good, errors = read_rows(_rows(request.data))
+        stored = services.upsert_recipients(tenant=caller(request).tenant, recipients=good)
+        report = {
+            "success": not errors,
+            "created": sum(stored.values()),
+            "updated": len(stored) - sum(stored.values()),
+            "rejected": len({error["index"] for error in errors}),
+            "errors": errors,
+        }
+        return Response(BulkReportSerializer(report).data)
+
+
+def _rows(body: Any) -> list[Any]:
+    if not isinstance(body, dict) or body.keys() != {"recipients"} or not isinstance(body["recipients"], list):
+        raise InvalidRequest.field("recipients", "The body must be an object with a list of recipients.", "type")
+    if not 0 < len(body["recipients"]) <= MOST_RECIPIENTS:
+        raise InvalidRequest.field("recipients", f"There must be 1 to {MOST_RECIPIENTS} recipients.", "count")
+    return body["recipients"]
+
+
+def _shown(request: Request, user_id: str) -> Any:
+    _refuse_unstorable(user_id)
+    recipient = generics.get_object_or_404(selectors.recipients_with_devices(caller(request).tenant), user_id=user_id)
+    return RecipientSerializer(recipient).data
+
+
+def _refuse_unstorable(user_id: str) -> None:
+    if "\x00" in user_id:
+        raise Http404

@@ -1,0 +1,19 @@
+"""Liquid (https://shopify.github.io/liquid/) as the service speaks it: strict, bounded, without files or includes."""
+
+from templates_app.liquid.context import Context, WorkExceededError
+from templates_app.liquid.environment import HTML, TEXT, Source, SourceError, line_at, line_of, parse
+from templates_app.liquid.undefined import ABSENT, MissingVariableError
+
+__all__ = [
+    "ABSENT",
+    "HTML",
+    "TEXT",
+    "Context",
+    "MissingVariableError",
+    "Source",
+    "SourceError",
+    "WorkExceededError",
+    "line_at",
+    "line_of",
+    "parse",
+]

@@ -1,0 +1,32 @@
+"""The pipeline without workers: the same tasks, run in this process one after the other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.utils.timezone import now
+
+from config.celery import app
+from deliveries.services import channels_with_due_deliveries
+from notifications import tasks
+from notifications.claims import events_are_due
+from tenants import redis
+
+
+@pytest.fixture
+def drain(db) -> Iterator[Callable[[], None]]:
+    """Call it to run everything that is due: what a doorbell would start, started by hand."""
+    before = app.conf.task_always_eager, app.conf.task_eager_propagates
+    app.conf.task_always_eager, app.conf.task_eager_propagates = True, True
+    redis.client().flushdb()
+
+    def run() -> None:
+        while events_are_due(now=now()):
+            tasks.enrich()
+        while channels := channels_with_due_deliveries(now=now()):
+            for channel in channels:
+                tasks.send(channel.value)
+
+    yield run
+    app.conf.task_always_eager, app.conf.task_eager_propagates = before

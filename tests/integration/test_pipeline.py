@@ -1,0 +1,355 @@
+"""From a stored event to recorded deliveries, stage by stage, on a real database."""
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils.timezone import now
+
+from deliveries.models import Attempt, AttemptOutcome, Delivery
+from deliveries.states import Status
+from notifications import leases, tasks
+from notifications.claims import claim_events
+from notifications.models import Event, EventStatus
+from preferences.models import Recipient
+from preferences.services import subscribe
+from tenants.vocabulary import Channel
+from tests.factories import (
+    DeviceFactory,
+    EventTypeFactory,
+    PreferenceFactory,
+    RecipientFactory,
+    RuleFactory,
+    SuppressionFactory,
+    TemplateFactory,
+)
+
+ALL = ["email", "sms", "push", "in_app", "chat", "webhook"]
+
+
+@pytest.fixture(autouse=True)
+def sandbox(tenant):
+    """The simulator's addresses answer in the sandbox only."""
+    tenant.sandbox = True
+    tenant.save()
+
+
+@pytest.fixture
+def templates(tenant):
+    """A template for each channel, naming the channel so that a mix-up shows."""
+    for channel in Channel:
+        TemplateFactory(
+            tenant=tenant,
+            channel=channel,
+            version__subject=f"{channel.label} for {{{{ userName }}}}",
+            version__body=f"{channel.label} body",
+        )
+
+
+@pytest.fixture
+def ada(tenant):
+    ada = RecipientFactory(
+        tenant=tenant,
+        user_id="ada",
+        email="ok@simulator.invalid",
+        phone="+15005550000",
+        telegram_chat_id="simulator-ok",
+        webhook_url="https://ok.simulator.invalid/hook",
+    )
+    DeviceFactory(recipient=ada, token="simulator-ok")
+    return ada
+
+
+def post(api, **event):
+    body = {"eventId": "e1", "eventType": "account", "data": {"userName": "Ada"}} | event
+    response = api.post("/api/events", body)
+    assert response.status_code == 202, response.json()
+
+
+def outcome(**where):
+    """channel → (status, reason) of the deliveries there are."""
+    rows = Delivery.objects.filter(**where).values_list("channel", "status", "reason")
+    return {Channel(channel).label: (Status(status).label, reason) for channel, status, reason in rows}
+
+
+def test_an_event_becomes_a_delivery_on_every_channel(api, drain, templates, ada):
+    post(api, userId="ada", channels=ALL)
+    drain()
+    delivered = {channel: ("delivered", "") for channel in ALL if channel != "in_app"}
+    assert outcome() == delivered | {"in_app": ("sent", "")}
+    assert Event.objects.get().status == EventStatus.PROCESSED
+    for delivery in Delivery.objects.prefetch_related("attempts"):
+        label = Channel(delivery.channel).label
+        assert (delivery.subject, delivery.body) == (f"{label} for Ada", f"{label} body")
+        (attempt,) = delivery.attempts.all()
+        assert (attempt.outcome, attempt.number) == (AttemptOutcome.SENT, 1)
+        assert delivery.sandbox is (label != "in_app")
+        assert delivery.sent_at is not None
+
+
+def test_running_a_stage_twice_changes_nothing(api, drain, templates, ada):
+    post(api, userId="ada", channels=["in_app", "email"])
+    drain()
+    Event.objects.update(status=EventStatus.ACCEPTED)
+    drain()
+    assert Delivery.objects.count() == 2
+    assert Attempt.objects.count() == 2
+
+
+def test_an_unknown_user_is_made_known_and_has_no_address(api, drain, templates):
+    post(api, userId="new", channels=["in_app", "email"])
+    drain()
+    assert outcome() == {"in_app": ("sent", ""), "email": ("suppressed", "no_address")}
+    assert Recipient.objects.get().user_id == "new"
+
+
+def test_an_inline_recipient_is_not_kept(api, drain, templates):
+    post(api, to={"email": "ok@simulator.invalid"}, channels=["email", "in_app"])
+    drain()
+    assert outcome() == {"email": ("delivered", ""), "in_app": ("suppressed", "no_address")}
+    assert not Recipient.objects.exists()
+
+
+def test_inline_contact_points_go_before_what_is_known(api, drain, templates, ada):
+    post(api, to={"userId": "ada", "email": "bounce@simulator.invalid"}, channels=["email"])
+    drain()
+    delivery = Delivery.objects.get()
+    assert (delivery.address, delivery.user_id, delivery.status) == ("bounce@simulator.invalid", "ada", Status.BOUNCED)
+    assert Recipient.objects.get().email == "ok@simulator.invalid"
+
+
+def test_a_list_of_recipients_with_one_named_twice(api, drain, templates):
+    addresses = [f"p{number}@example.com" for number in range(700)]
+    post(api, to=[{"email": address} for address in [*addresses, addresses[0]]], channels=["email"])
+    drain()
+    assert sorted(Delivery.objects.values_list("address", flat=True)) == sorted(addresses)
+
+
+def test_an_opt_out_is_recorded_with_the_rule_that_decided(api, drain, templates, ada, tenant):
+    preference = PreferenceFactory(tenant=tenant, user_id="ada", channel=Channel.EMAIL, event_type="account", enabled=False)
+    post(api, userId="ada", channels=["email", "in_app"])
+    drain()
+    assert outcome() == {"in_app": ("sent", ""), "email": ("suppressed", "opted_out")}
+    assert str(preference.id) in str(Delivery.objects.get(channel=Channel.EMAIL).explanation)
+
+
+def test_a_required_type_is_sent_all_the_same(api, drain, templates, ada, tenant):
+    EventTypeFactory(tenant=tenant, name="account", required=True)
+    PreferenceFactory(tenant=tenant, user_id="ada", enabled=False)
+    post(api, userId="ada", channels=["email"])
+    drain()
+    assert outcome() == {"email": ("delivered", "")}
+
+
+def test_a_suppressed_address_gets_nothing(api, drain, templates, ada, tenant):
+    SuppressionFactory(tenant=tenant, channel=Channel.EMAIL, address="ok@simulator.invalid")
+    post(api, userId="ada", channels=["email", "sms"])
+    drain()
+    assert outcome() == {"email": ("suppressed", "suppressed_address"), "sms": ("delivered", "")}
+
+
+def test_an_expired_event_is_recorded_and_not_sent(api, drain, templates, ada):
+    post(api, userId="ada", channels=["email", "in_app"], expiresAt="2020-01-01T00:00:00Z")
+    drain()
+    assert outcome() == {"email": ("expired", "expired"), "in_app": ("expired", "expired")}
+    assert Event.objects.get().status == EventStatus.EXPIRED
+
+
+def test_a_scheduled_event_waits(api, drain, templates, ada):
+    post(api, userId="ada", channels=["in_app"], scheduledAt="2027-01-01T00:00:00Z")
+    drain()
+    assert not Delivery.objects.exists()
+    Event.objects.update(due_at=now())
+    drain()
+    assert outcome() == {"in_app": ("sent", "")}
+
+
+def test_a_missing_variable_fails_its_own_delivery_by_name(api, drain, tenant, ada):
+    TemplateFactory(tenant=tenant, channel=Channel.EMAIL, version__subject="x", version__body="Dear {{ userName }}")
+    TemplateFactory(tenant=tenant, channel=Channel.SMS, version__subject="", version__body="plain", version__variables=[])
+    post(api, userId="ada", channels=["email", "sms"], data={})
+    drain()
+    assert outcome() == {"email": ("failed", "missing_variable"), "sms": ("delivered", "")}
+    assert "userName" in Delivery.objects.get(channel=Channel.EMAIL).error
+
+
+def test_no_template_is_said_so(api, drain, ada):
+    post(api, userId="ada", channels=["email"])
+    drain()
+    assert outcome() == {"email": ("failed", "no_template")}
+
+
+def test_temporary_failures_are_tried_again(api, drain, templates, tenant):
+    post(api, to={"email": "temporary@simulator.invalid"}, channels=["email"])
+    drain()
+    for attempts in (1, 2):
+        delivery = Delivery.objects.get()
+        assert (delivery.status, delivery.attempt_count) == (Status.PENDING, attempts)
+        assert delivery.next_attempt_at > now()
+        Delivery.objects.update(next_attempt_at=now())
+        drain()
+    delivery = Delivery.objects.get()
+    assert (delivery.status, delivery.attempt_count) == (Status.SENT, 3) or delivery.status == Status.DELIVERED
+    assert list(delivery.attempts.values_list("outcome", flat=True)) == [
+        AttemptOutcome.TRANSIENT,
+        AttemptOutcome.TRANSIENT,
+        AttemptOutcome.SENT,
+    ]
+
+
+def test_what_never_works_ends_as_a_dead_letter(api, drain, templates):
+    post(api, to=[{"email": "permanent@simulator.invalid"}, {"email": "down@simulator.invalid"}], channels=["email"])
+    for _ in range(6):
+        drain()
+        Delivery.objects.filter(status=Status.PENDING).update(next_attempt_at=now())
+    rows = dict(Delivery.objects.values_list("address", "attempt_count"))
+    assert rows == {"permanent@simulator.invalid": 1, "down@simulator.invalid": 6}
+    assert set(Delivery.objects.values_list("status", flat=True)) == {Status.FAILED}
+    assert Delivery.objects.get(address__startswith="down").reason == "retries_exhausted"
+
+
+def test_rules_route_what_names_no_recipient(api, drain, tenant):
+    TemplateFactory(tenant=tenant, channel=Channel.IN_APP, event_type="order.shipped", version__body="x", version__variables=[])
+    rule = RuleFactory(tenant=tenant, condition="payload.total > 10", recipients={"path": "payload.customer"})
+    RuleFactory(tenant=tenant, condition="payload.missing == 1", recipients={"userIds": ["broken"]})
+    RuleFactory(tenant=tenant, event_type="invoice.*", recipients={"userIds": ["other"]})
+    api.post("/api/events", {"event_type": "order.shipped", "event_id": "big", "payload": {"total": 11, "customer": "c1"}})
+    api.post("/api/events", {"event_type": "order.shipped", "event_id": "small", "payload": {"total": 9, "customer": "c1"}})
+    drain()
+    (delivery,) = Delivery.objects.all()
+    assert (delivery.event_id, delivery.user_id, delivery.explanation["routedByRule"]) == ("big", "c1", str(rule.id))
+    assert set(Event.objects.values_list("status", flat=True)) == {EventStatus.PROCESSED}
+
+
+def test_channels_come_from_rules_then_the_type_then_the_tenant(api, drain, templates, tenant, ada):
+    post(api, userId="ada", eventId="by tenant")
+    EventTypeFactory(tenant=tenant, name="account", default_channels=[Channel.SMS])
+    drain()
+    post(api, userId="ada", eventId="by type")
+    drain()
+    RuleFactory(tenant=tenant, event_type="acc*", channels=[Channel.EMAIL, Channel.PUSH])
+    post(api, userId="ada", eventId="by rule")
+    drain()
+    assert set(outcome(event_id="by type")) == {"sms"}
+    assert set(outcome(event_id="by rule")) == {"email", "push"}
+
+
+def test_a_topic_reaches_each_subscriber_once_in_many_chunks(api, drain, templates, tenant, stranger):
+    for number in range(1203):
+        Recipient(tenant=tenant, user_id=f"s{number}")
+    recipients = Recipient.objects.bulk_create(Recipient(tenant=tenant, user_id=f"s{number}") for number in range(1203))
+    subscribe(tenant=tenant, topic_key="news", user_id="s0")
+    topic = tenant.topic_set.get()
+    topic.subscriptions.bulk_create(topic.subscriptions.model(topic=topic, recipient=one) for one in recipients[1:])
+    subscribe(tenant=stranger, topic_key="news", user_id="not mine")
+    post(api, to={"topic": "news"}, channels=["in_app"])
+    drain()
+    assert sorted(Delivery.objects.values_list("user_id", flat=True)) == sorted(f"s{number}" for number in range(1203))
+    assert Event.objects.get().status == EventStatus.PROCESSED
+
+
+def test_a_cancel_between_the_stages_stops_the_event(api, drain, templates, ada):
+    post(api, userId="ada", channels=["email", "in_app"])
+    claim = claim_events(now=now())
+    assert api.delete("/api/events/e1").json()["status"] == "canceled"
+    tasks._enrich(claim, claim.events)
+    assert not Delivery.objects.exists()
+
+
+def test_a_cancel_withdraws_what_waits(api, drain, templates):
+    post(api, to={"email": "down@simulator.invalid"}, channels=["email"])
+    drain()
+    assert api.delete("/api/events/e1").json()["canceledDeliveries"] == 1
+    assert outcome() == {"email": ("canceled", "")} or outcome()["email"][0] == "canceled"
+    Delivery.objects.update(next_attempt_at=now())
+    drain()
+    assert Delivery.objects.get().attempt_count == 1
+
+
+def test_a_lease_that_ran_out_is_taken_up_again(api, drain, templates, ada):
+    post(api, userId="ada", channels=["in_app"])
+    claim = claim_events(now=now())
+    assert claim_events(now=now()).events == []
+    Event.objects.update(lease_until=now())
+    drain()
+    assert outcome() == {"in_app": ("sent", "")}
+    tasks._enrich(claim, claim.events)  # the first worker wakes up: its lease is gone
+    assert Delivery.objects.count() == 1
+
+
+def test_a_worker_that_died_while_sending_leaves_an_ambiguous_attempt(api, drain, templates, ada):
+    post(api, userId="ada", channels=["email"])
+    drain()
+    Delivery.objects.update(status=Status.SENDING, lease_until=now(), attempt_count=1, next_attempt_at=now())
+    Attempt.objects.all().delete()
+    drain()
+    assert list(Attempt.objects.values_list("number", "outcome")) == [(1, AttemptOutcome.AMBIGUOUS), (2, AttemptOutcome.SENT)]
+
+
+def test_one_event_that_no_stage_digests_does_not_stop_the_others(api, drain, templates, tenant, ada):
+    for number in range(5):
+        post(api, eventId=f"e{number}", userId="ada", channels=["in_app"])
+    Event.objects.filter(event_id="e3").update(plan={"not": "a plan"})
+    drain()
+    assert Event.objects.get(event_id="e3").status == EventStatus.FAILED
+    assert Event.objects.filter(status=EventStatus.PROCESSED).count() == 4
+    assert Delivery.objects.count() == 4
+
+
+def test_a_suspect_works_alone_and_its_chunk_mates_do_not_share_its_end(api, drain, templates, ada):
+    for number in range(20):
+        post(api, eventId=f"e{number}", userId="ada", channels=["in_app"])
+    Event.objects.update(attempt_count=2)  # a worker died twice with all of them in hand
+    Event.objects.filter(event_id="e7").update(attempt_count=5)  # … and e7 three times more, alone
+    drain()
+    assert Event.objects.get(event_id="e7").status == EventStatus.FAILED
+    assert Event.objects.filter(status=EventStatus.PROCESSED).count() == 19
+
+
+def test_a_claim_is_of_the_sound_or_of_one_suspect(api, templates, ada):
+    for number in range(6):
+        post(api, eventId=f"e{number}", userId="ada", channels=["in_app"])
+    Event.objects.filter(event_id__in=["e0", "e1"]).update(attempt_count=2)
+    seen = set()
+    for _ in range(40):
+        claim = claim_events(now=now())
+        chosen, left = leases.triage(claim)
+        assert len(chosen) + len(left) == 6
+        assert len(chosen) == 1 or {event.event_id for event in left} == {"e0", "e1"}
+        seen.add(len(chosen))
+        leases.give_back([event.id for event in claim.events], claim.lease_id)
+    assert seen == {1, 4}
+    assert set(Event.objects.values_list("attempt_count", flat=True)) == {0, 2}  # given back is not tried
+
+
+def test_urgent_events_and_small_tenants_go_first(api, stranger_api, drain):
+    for _ in range(3):
+        api.post("/api/events/bulk", {"events": [{"eventType": "a", "userId": "u", "priority": "low"} for _ in range(200)]})
+    stranger_api.post("/api/events", {"eventType": "a", "userId": "u", "eventId": "otp", "priority": "urgent"})
+    stranger_api.post("/api/events", {"eventType": "a", "userId": "u", "eventId": "small", "priority": "low"})
+    claim = claim_events(now=now(), limit=100)
+    assert {"otp", "small"} <= {event.event_id for event in claim.events}
+    assert len(claim.events) == 100
+    assert claim.more
+
+
+def statements(api, drain, count, start):
+    api.post(
+        "/api/events/bulk",
+        {
+            "events": [
+                {"eventType": "account", "userId": f"u{start + n}", "channels": ["in_app", "email"], "data": {"userName": "x"}}
+                for n in range(count)
+            ]
+        },
+    )
+    with CaptureQueriesContext(connection) as captured:
+        tasks.enrich()
+    return [query["sql"] for query in captured.captured_queries if not query["sql"].startswith(("SAVEPOINT", "RELEASE"))]
+
+
+def test_statements_per_chunk_do_not_grow_with_it(api, drain, templates, tenant):
+    statements(api, drain, 1, 5000)  # templates are compiled once a process
+    few = statements(api, drain, 2, 0)
+    many = statements(api, drain, 400, 1000)
+    assert Delivery.objects.filter(channel=Channel.IN_APP, status=Status.SENT).count() == 403
+    assert [query[:60] for query in many] == [query[:60] for query in few]
