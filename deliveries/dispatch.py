@@ -89,6 +89,8 @@ def _hand_over(channel: Channel, deliveries: Sequence[ClaimedDelivery]) -> list[
         sandbox = in_sandbox(channel, delivery.address, sandbox=delivery.sandbox)
         groups[AccountKey(delivery.tenant_id, channel, sandbox)].append(delivery)
     providers = providers_for(groups)
+    if len(groups) == 1:
+        return [attempted for key, group in groups.items() for attempted in _ask(providers[key], channel, group)]
     # Side by side: what one tenant's slow account takes must not add up with another's to more than the lease.
     with ThreadPoolExecutor(max(1, min(len(groups), _ACCOUNTS_AT_ONCE)), thread_name_prefix="account") as pool:
         asked = [pool.submit(_ask, providers[key], channel, group) for key, group in groups.items()]

@@ -13,9 +13,10 @@ import msgspec
 import structlog
 
 from notifications.claims import ClaimedEvent
-from notifications.models import EventType, Rule
+from notifications.models import Rule
 from notifications.rules import RuleError, matches, recipients_of
-from tenants.models import Tenant
+from notifications.surroundings import DeclaredType
+from notifications.wire import TenantFacts
 from tenants.vocabulary import Priority
 
 logger = structlog.get_logger(__name__)
@@ -54,7 +55,9 @@ class Page(msgspec.Struct, frozen=True):
         return (self.index + 1) * _PLACES
 
 
-def sources_of(event: ClaimedEvent, *, rules: Sequence[Rule], event_type: EventType | None, tenant: Tenant) -> list[Source]:
+def sources_of(
+    event: ClaimedEvent, *, rules: Sequence[Rule], event_type: DeclaredType | None, tenant: TenantFacts
+) -> list[Source]:
     """An event's audience. A faulty rule is logged and passed over; it never stops the others."""
     if event.plan is not None:
         return msgspec.convert(event.plan, list[Source])

@@ -10,12 +10,10 @@ import msgspec
 
 from notifications.audience import PAGE, Page, Source, page_at, sources_of
 from notifications.claims import Claim, ClaimedEvent
-from notifications.models import EventType, Rule
-from notifications.rules import active_rules
+from notifications.surroundings import DeclaredType, Surroundings, surroundings_of
 from notifications.wire import Chunk, Target, Work
 from preferences.selectors import Contact, TopicRequest, recipients_by_user, topic_pages
 from preferences.services import ensure_recipients
-from tenants.models import Tenant
 
 BUDGET = 1000
 """Targets in a chunk, about: an event begun is given one page, events after the budget is spent go back."""
@@ -50,16 +48,11 @@ class _Expanded:
         return self.page
 
 
-@dataclass(frozen=True, slots=True)
-class _Surroundings:
-    tenants: dict[int, Tenant]
-    rules: dict[int, list[Rule]]
-    event_types: dict[tuple[int, str], EventType]
-
-
 def expand(claim: Claim, events: Sequence[ClaimedEvent]) -> tuple[Chunk, list[ClaimedEvent]]:
     """The chunk for `filter`, and the events that did not fit and must be given back."""
-    surroundings = _load_surroundings(events)
+    # Rules are asked for what the event leaves open.
+    open_tenants = [event.tenant_id for event in events if event.channels is None or _nobody(event)]
+    surroundings = surroundings_of([(event.tenant_id, event.event_type) for event in events], asked_rules=open_tenants)
     expanded: list[_Expanded] = []
     taken = 0
     for event in events:
@@ -73,23 +66,11 @@ def expand(claim: Claim, events: Sequence[ClaimedEvent]) -> tuple[Chunk, list[Cl
     return _chunk(claim, expanded, contacts, surroundings), list(events[len(expanded) :])
 
 
-def _load_surroundings(events: Sequence[ClaimedEvent]) -> _Surroundings:
-    tenant_ids = sorted({event.tenant_id for event in events})
-    # Rules are asked for what the event leaves open.
-    open_tenants = sorted({event.tenant_id for event in events if event.channels is None or _nobody(event)})
-    types = EventType.objects.filter(tenant_id__in=tenant_ids, name__in=sorted({event.event_type for event in events}))
-    return _Surroundings(
-        tenants=Tenant.objects.in_bulk(tenant_ids),
-        rules=active_rules(open_tenants) if open_tenants else {},
-        event_types={(one.tenant_id, one.name): one for one in types},
-    )
-
-
 def _nobody(event: ClaimedEvent) -> bool:
     return not event.user_id and event.to is None
 
 
-def _begin(event: ClaimedEvent, surroundings: _Surroundings) -> _Expanded:
+def _begin(event: ClaimedEvent, surroundings: Surroundings) -> _Expanded:
     """The event's next inline recipients, up to a page, or the topic whose turn it is."""
     sources = sources_of(
         event,
@@ -132,9 +113,9 @@ def _load_contacts(expanded: Sequence[_Expanded]) -> dict[tuple[int, str], Conta
 
 
 def _chunk(
-    claim: Claim, expanded: Sequence[_Expanded], contacts: dict[tuple[int, str], Contact], surroundings: _Surroundings
+    claim: Claim, expanded: Sequence[_Expanded], contacts: dict[tuple[int, str], Contact], surroundings: Surroundings
 ) -> Chunk:
-    chunk = Chunk(claim.lease_id, [], [])
+    chunk = Chunk(claim.lease_id, surroundings.tenants, [], [])
     for index, one in enumerate(expanded):
         event_type = surroundings.event_types.get((one.event.tenant_id, one.event.event_type))
         chunk.works.append(_work(one, event_type))
@@ -144,7 +125,7 @@ def _chunk(
     return chunk
 
 
-def _work(one: _Expanded, event_type: EventType | None) -> Work:
+def _work(one: _Expanded, event_type: DeclaredType | None) -> Work:
     event = one.event
     return Work(
         id=event.id,

@@ -82,6 +82,7 @@ def part_of(chunk: Chunk, indexes: range) -> Chunk:
     places = {old: new for new, old in enumerate(kept)}
     return Chunk(
         chunk.lease_id,
+        chunk.tenants,
         [chunk.works[index] for index in indexes],
         [msgspec.structs.replace(chunk.targets[old], work=renumbered[chunk.targets[old].work]) for old in kept],
         [

@@ -16,11 +16,10 @@ from uuid_utils.compat import uuid7
 from deliveries.services import LEASE, NewDelivery, create_deliveries
 from deliveries.states import Status
 from notifications.models import EventStatus
-from notifications.wire import EXPIRED, Chunk, Target, Verdict, Work
+from notifications.wire import EXPIRED, Chunk, Target, TenantFacts, Verdict, Work
 from templates_app.rendering import Rendered, RenderError, render
 from templates_app.selectors import TemplateBook, published_templates
 from tenants.columns import int_array, text_array, time_array, uuid_array
-from tenants.models import Tenant
 from tenants.vocabulary import Channel, Priority
 
 NO_TEMPLATE = "no_template"
@@ -46,8 +45,7 @@ class Routed:
 
 def write(chunk: Chunk, *, now: datetime) -> Routed:
     """Render and store the chunk's deliveries. What another worker stored in the meantime is left as it is."""
-    tenants = Tenant.objects.in_bulk({work.tenant_id for work in chunk.works})
-    rows = _render_all(chunk, tenants, now)
+    rows = _render_all(chunk, now)
     with transaction.atomic():
         held = _move_on(chunk, now)
         written = create_deliveries(rows=[row for index, row in rows if index in held], now=now)
@@ -61,7 +59,7 @@ def write(chunk: Chunk, *, now: datetime) -> Routed:
     )
 
 
-def _render_all(chunk: Chunk, tenants: Mapping[int, Tenant], now: datetime) -> list[tuple[int, NewDelivery]]:
+def _render_all(chunk: Chunk, now: datetime) -> list[tuple[int, NewDelivery]]:
     book = published_templates(
         {
             (chunk.works[chunk.targets[verdict.target].work].tenant_id, Channel(verdict.channel), _type_of(chunk, verdict))
@@ -69,7 +67,7 @@ def _render_all(chunk: Chunk, tenants: Mapping[int, Tenant], now: datetime) -> l
             if not verdict.reason
         }
     )
-    shared = [_Shared.of(work, tenants[work.tenant_id]) for work in chunk.works]
+    shared = [_Shared.of(work, chunk.tenants[work.tenant_id]) for work in chunk.works]
     rows = []
     for verdict in chunk.verdicts:
         target = chunk.targets[verdict.target]
@@ -86,13 +84,13 @@ class _Shared:
     """What all deliveries of an event have in common."""
 
     work: Work
-    tenant: Tenant
+    tenant: TenantFacts
     event_view: dict[str, Any]
     tenant_view: dict[str, Any]
     data_json: str
 
     @classmethod
-    def of(cls, work: Work, tenant: Tenant) -> _Shared:
+    def of(cls, work: Work, tenant: TenantFacts) -> _Shared:
         event = {
             "id": work.event_id,
             "type": work.event_type,

@@ -17,6 +17,15 @@ EXPIRED = "expired"
 """The reason `filter` gives for what came too late; `route` writes it with a status of its own."""
 
 
+class TenantFacts(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A tenant, as far as its chunk needs it."""
+
+    slug: str
+    name: str
+    default_locale: str
+    default_channels: list[int]
+
+
 class Work(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """An event under lease, as the stages after `enrich` need it."""
 
@@ -64,6 +73,7 @@ class Chunk(msgspec.Struct, array_like=True):
     """One claim's worth of work. `verdicts` is filled by `filter`."""
 
     lease_id: UUID
+    tenants: dict[int, TenantFacts]
     works: list[Work]
     targets: list[Target]
     verdicts: list[Verdict] = []

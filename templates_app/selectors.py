@@ -9,11 +9,13 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import Prefetch, QuerySet
 
 from templates_app.compiled import CompiledLayout, CompiledVersion, Store, compile_layout, compile_version, size_of
 from templates_app.locales import best
 from templates_app.models import Layout, Template, TemplateVersion
+from tenants.columns import int_array, text_array
 from tenants.models import Tenant
 from tenants.vocabulary import ANY, Channel
 
@@ -50,23 +52,30 @@ class TemplateBook:
         return None
 
 
+_PUBLISHED: Final = """
+SELECT t.tenant_id, t.channel, t.event_type, t.locale, t.published_version_id, t.layout_id, l.updated_at
+FROM templates_app_template t LEFT JOIN templates_app_layout l ON l.id = t.layout_id
+WHERE t.tenant_id = ANY(%(tenants)s::bigint[]) AND t.channel = ANY(%(channels)s::smallint[])
+    AND t.event_type = ANY(%(event_types)s::text[]) AND t.published_version_id IS NOT NULL
+"""
+
+
 def published_templates(keys: Collection[Place]) -> TemplateBook:
     """What is published for these places and for `*` beside them. One statement; a second fetches what this process has not
     compiled yet. Both cover whole columns of `keys`, so a few templates too many may come along.
     """
     if not keys:
         return TemplateBook({})
-    rows = (
-        Template.objects.filter(
-            tenant_id__in={tenant_id for tenant_id, _, _ in keys},
-            channel__in={channel.value for _, channel, _ in keys},
-            event_type__in={ANY, *(event_type for _, _, event_type in keys)},
-            published_version__isnull=False,
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _PUBLISHED,
+            {
+                "tenants": int_array({tenant_id for tenant_id, _, _ in keys}),
+                "channels": int_array({channel.value for _, channel, _ in keys}),
+                "event_types": text_array({ANY, *(event_type for _, _, event_type in keys)}),
+            },
         )
-        .order_by()
-        .values_list("tenant_id", "channel", "event_type", "locale", "published_version_id", "layout_id", "layout__updated_at")
-    )
-    found = list(rows)
+        found = cursor.fetchall()
     compiled = _compile({row[4:] for row in found})
     versions: dict[Place, dict[str, CompiledVersion]] = defaultdict(dict)
     for tenant_id, channel, event_type, locale, version_id, *_ in found:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import jwt
-from django.db.models import Q
+from django.db import connection, models
 from django.utils import timezone
 
+from tenants.fields import EncryptedTextField
 from tenants.models import ApiKey, Tenant
 from tenants.services import TOKEN_AUDIENCE, hash_key
 
@@ -14,12 +15,31 @@ class InvalidCredential(Exception):  # noqa: N818 - a state of the credential, n
     """The key or token is not valid; the message may be shown to the caller."""
 
 
+def _plain_fields(model: type[models.Model]) -> list[str]:
+    """The model's columns but its secrets: those are decrypted when they are asked for."""
+    return [field.attname for field in model._meta.concrete_fields if not isinstance(field, EncryptedTextField)]
+
+
+_KEY_FIELDS, _TENANT_FIELDS = _plain_fields(ApiKey), _plain_fields(Tenant)
+
+# By hand: every request begins with it, and making this statement from a queryset takes four times as long as running it.
+_LIVE_KEY = f"""
+SELECT {", ".join(f"key.{name}" for name in _KEY_FIELDS)}, {", ".join(f"tenant.{name}" for name in _TENANT_FIELDS)}
+FROM tenants_apikey key JOIN tenants_tenant tenant ON tenant.id = key.tenant_id
+WHERE key.key_hash = %(key_hash)s AND key.revoked_at IS NULL AND (key.expires_at IS NULL OR key.expires_at > %(now)s)
+    AND tenant.is_active
+"""  # noqa: S608  made of the models' own column names
+
+
 def api_key_by_text(text: str) -> ApiKey:
-    """The live key with this text; raises InvalidCredential."""
-    live = Q(revoked_at=None) & (Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
-    key = ApiKey.objects.filter(live, key_hash=hash_key(text), tenant__is_active=True).select_related("tenant").first()
-    if key is None:
+    """The live key with this text, its tenant at hand; raises InvalidCredential."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LIVE_KEY, {"key_hash": hash_key(text), "now": timezone.now()})
+        row = cursor.fetchone()
+    if row is None:
         raise InvalidCredential("The API key is unknown, expired or revoked.")
+    key = ApiKey.from_db(connection.alias, _KEY_FIELDS, row[: len(_KEY_FIELDS)])
+    key.tenant = Tenant.from_db(connection.alias, _TENANT_FIELDS, row[len(_KEY_FIELDS) :])
     return key
 
 

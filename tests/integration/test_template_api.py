@@ -177,7 +177,7 @@ def test_a_wrong_filter_is_refused(api, query):
     assert api.get(f"{URL}?{query}").status_code == 400
 
 
-@pytest.mark.parametrize("identifier", ["nonsense", "%00", str(uuid4()), "1", "é"])
+@pytest.mark.parametrize("identifier", ["nonsense", "%00", "6f9a1c1e-9d0b-4c43-8d1f-0d2a3b7c5e10", "1", "é"])
 def test_an_unknown_id_is_not_found(api, identifier):
     for answer in (
         api.get(f"{URL}/{identifier}"),
