@@ -202,6 +202,7 @@ UNFOLD = {
     "SITE_TITLE": "Notifications",
     "SITE_HEADER": "Notifications",
     "SITE_SYMBOL": "notifications",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "config.icon.address"}],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "config.admin_site.dashboard.dashboard",

@@ -8,6 +8,7 @@ from django.urls import include, path, re_path
 from django.views.decorators.csrf import csrf_exempt
 from django.views.generic import RedirectView
 
+from config.icon import favicon
 from tenants.http.problems import not_found
 
 urlpatterns = [
@@ -22,6 +23,7 @@ urlpatterns = [
     # Also while developing, when Django would show a page of its own.
     re_path("^api/", csrf_exempt(not_found)),
     path("", include("config.demo.urls")),
+    path("favicon.ico", favicon),
     path("", RedirectView.as_view(pattern_name="demo" if settings.DEBUG else "admin:index")),
 ]
 
