@@ -47,7 +47,8 @@ def configure(options: dict[str, str]) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
-    # uvicorn and gunicorn bring handlers of their own; theirs are taken away, so that their lines are like the others.
+    # Django, uvicorn and gunicorn bring handlers of their own; theirs are taken away, so that each line is written once, as
+    # the others are.
     ours = {"handlers": [], "propagate": True}
     logging.config.dictConfig(
         {
@@ -60,6 +61,7 @@ def configure(options: dict[str, str]) -> None:
             },
             "root": {"handlers": ["stderr"], "level": options["level"]},
             "loggers": {
+                "django": ours,
                 "uvicorn": ours,
                 "uvicorn.error": {**ours, "level": "WARNING"},
                 "uvicorn.access": {**ours, "level": "WARNING"},

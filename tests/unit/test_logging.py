@@ -1,13 +1,18 @@
 import io
 import json
 import logging
+import os
+import subprocess
+import sys
 
 import pytest
 import structlog
 from django.http import HttpResponse
 from django.test import RequestFactory
 
+from config.environment import KNOWN
 from config.logging import HIDDEN, Repetitions, RequestContextMiddleware, bind_task, formatter, unbind_task
+from config.stack.paths import PROJECT_DIR
 
 SETTING = 'the-installation\'s "own" secret\nin two lines'
 
@@ -161,6 +166,34 @@ def test_a_request_is_not_logged_with_its_query(lines):
     lines.logger.warning("Not Found: %s", request.path, extra={"status_code": 404, "request": request})
     assert "ada@example.com" not in lines.text()
     assert (lines()[0]["message"], lines()[0]["status_code"]) == ("Not Found: /api/recipients", 404)
+
+
+ASK_FOR_NOTHING = """
+import django
+django.setup()
+from django.test import Client
+assert Client().get("/nothing", headers={"host": "notify.example.com"}).status_code == 404
+"""
+
+
+@pytest.mark.parametrize("debug", ["true", "false"])
+def test_what_is_not_found_is_logged_once_and_as_json(debug):
+    """In a process of its own: Django gives its loggers handlers before ours are set up."""
+    given = {name: value for name, value in os.environ.items() if name not in KNOWN}
+    deployed = (PROJECT_DIR / "deploy" / "check.env").read_text().splitlines()
+    settings = dict(line.split("=", 1) for line in deployed if not line.startswith("#"))
+    settings |= {"DEBUG": debug, "LOG_FORMAT": "json", "DJANGO_SETTINGS_MODULE": "config.settings"}
+    done = subprocess.run(
+        [sys.executable, "-c", ASK_FOR_NOTHING],
+        cwd=PROJECT_DIR,
+        env=given | settings,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    messages = [json.loads(line)["message"] for line in (done.stdout + done.stderr).splitlines()]
+    assert [message for message in messages if "/nothing" in message] == ["Not Found: /nothing"]
 
 
 def test_a_traceback_shows_no_local_variables():
