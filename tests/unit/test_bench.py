@@ -9,6 +9,7 @@ from django.conf import settings
 from django.utils.timezone import now
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib import pyplot as plt
 
 from bench import __main__ as command
 from bench import report
@@ -68,6 +69,26 @@ def test_what_is_written_can_be_read_again(tmp_path, monkeypatch):
     assert document["machine"] == {"cores": 2}
     assert document["scenarios"]["bulk"]["figures"]["end to end"] == {"value": 2000.0, "unit": "events/s", "ofFloor": 0.25}
     assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "samples",
+    [[10 + n / 100 for n in range(600)], [13.0] * 600, [10 + n / 100 for n in range(590)] + [400.0] * 10],
+    ids=["near one another", "all the same", "a long tail"],
+)
+def test_the_plot_says_in_words_what_can_be_read(samples, tmp_path, monkeypatch):
+    monkeypatch.setattr(plt, "close", lambda _figure: None)
+    report._plot(tmp_path / "plot.png", "latency", samples)
+    axes = plt.gcf().axes[0]
+    half, most = axes.texts
+    assert half.get_text().strip().startswith("half within")
+    assert most.get_text().strip().startswith("99 of 100 within")
+    around_half, around_most = (label.get_window_extent() for label in (half, most))
+    assert not around_half.overlaps(around_most)
+    inside = axes.get_window_extent()
+    for box in (around_half, around_most):
+        assert inside.x0 <= box.x0 < box.x1 <= inside.x1
+        assert inside.y0 <= box.y0 < box.y1 <= inside.y1
 
 
 def test_bodies_are_what_intake_takes():
