@@ -57,6 +57,7 @@ def _page(api_key: str, token: str, user: str) -> dict[str, Any]:
                 "about": kind.description,
                 "data": kind.variables,
                 "channels": [str(channel.label) for channel in kind.channels],
+                "priority": str(kind.priority.label),
             }
             for kind in KINDS
         },

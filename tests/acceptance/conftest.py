@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -27,6 +28,14 @@ from tests.doubles.twilio import TwilioDouble
 from tests.doubles.webhook import WebhookDouble
 
 _START_S = 90
+_CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+_ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+)
 _OF_THE_SUITE = ("DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", "LOCAL_STATE_DIR", "SECRET_KEY", "ENCRYPTION_KEYS", "DEBUG")
 
 
@@ -142,6 +151,19 @@ def service(doubles: Doubles) -> Iterator[Service]:
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(40)
         process.kill()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Chromium, for tests of pages as people see them."""
+    if _CHROMIUM is None:
+        pytest.skip("no Chromium on this machine (Debian's package: chromium)")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=_CHROMIUM, args=_ARGUMENTS)
+        yield browser
+        browser.close()
 
 
 def _wait_until_healthy(service: Service) -> None:

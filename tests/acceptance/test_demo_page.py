@@ -3,28 +3,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 
 import pytest
 
 from tests.acceptance.conftest import Service
 
 pytestmark = pytest.mark.acceptance
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine (Debian's package: chromium)")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -77,6 +61,13 @@ def test_a_simulated_webhook_stays_in_the_sandbox(browser, service: Service):
     page.locator('[data-channel="webhook"] .state.delivered').wait_for()
     assert page.locator('[data-channel="webhook"] .state.sandbox').count() == 1
     page.close()
+
+
+def test_a_kind_of_event_brings_its_own_priority(page):
+    page.select_option("[name=eventType]", "security.login")
+    assert page.input_value("[name=priority]") == "urgent"
+    page.select_option("[name=eventType]", "account")
+    assert page.input_value("[name=priority]") == "normal"
 
 
 def test_a_mistake_in_the_data_is_said(page):

@@ -30,6 +30,7 @@ function fill() {
   const kind = page.kinds[form.eventType.value];
   form.data.value = JSON.stringify(kind.data, null, 2);
   for (const box of form.elements.channels) box.checked = kind.channels.includes(box.value);
+  form.priority.value = kind.priority;
   find("about").textContent = kind.about;
   find("problem").textContent = "";
 }
