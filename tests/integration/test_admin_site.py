@@ -88,6 +88,38 @@ def test_the_sidebar_shows_staff_only_what_they_may_see(rows):
     assert titles == ["Overview", "Deliveries"]
 
 
+def test_the_way_back_keeps_the_letters_of_an_id_or_a_slug(root, tenant):
+    page = root.get(reverse("admin:tenants_tenant_change", args=[tenant.pk])).content.decode()
+    way = [" ".join(part.split()) for part in re.findall(r"tracking-tight\">([^<]+)</a", page)]
+    assert way == ["Tenants", "Tenants", str(tenant)]
+    assert str(tenant)[0].islower()
+
+
+@pytest.mark.parametrize(
+    ("place", "query"),
+    [
+        ("deliveries_delivery", "status__exact=5"),
+        ("deliveries_delivery", "q=nobody"),
+        ("deliveries_delivery", "older=01890000-0000-7000-8000-000000000000"),
+        ("notifications_rule", "is_active__exact=0"),
+        ("preferences_topic", "q=nothing"),
+    ],
+)
+def test_a_list_that_was_filtered_empty_can_be_reset(tenant, place, query):
+    app, model = place.split("_")
+    client = staff_client(f"{app}.view_{model}")  # who may not add anything is led back all the same
+    page = client.get(f"{reverse(f'admin:{place}_changelist')}?{query}").content.decode()
+    assert "Nothing found" in page
+    assert re.search(r'<a href="\?".*?Reset filters', page, re.DOTALL)
+
+
+@pytest.mark.parametrize("place", ["deliveries_delivery", "notifications_rule", "preferences_topic"])
+def test_a_list_that_is_empty_by_itself_has_nothing_to_reset(root, place):
+    page = root.get(reverse(f"admin:{place}_changelist")).content.decode()
+    assert "Nothing here yet" in page
+    assert "Reset filters" not in page
+
+
 def test_a_visitor_is_asked_to_sign_in(client, rows):
     for model in MODELS:
         for page in (reverse("admin:index"), *pages_of(model)):
