@@ -203,6 +203,7 @@ UNFOLD = {
     "SITE_HEADER": "Notifications",
     "SITE_SYMBOL": "notifications",
     "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "config.icon.address"}],
+    "STYLES": ["config.admin_site.appearance.stylesheet"],
     "SHOW_HISTORY": True,
     "SHOW_VIEW_ON_SITE": False,
     "DASHBOARD_CALLBACK": "config.admin_site.dashboard.dashboard",
