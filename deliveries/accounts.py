@@ -6,6 +6,7 @@ while developing, the sandbox; else nobody: the delivery fails as `not_configure
 
 from __future__ import annotations
 
+import math
 import random
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -50,17 +51,23 @@ class ConfiguredProvider:
 
     provider: Provider
     account_id: UUID | None = None
+    account_name: str = ""
 
     @property
     def name(self) -> str:
         return self.provider.name
 
     @property
+    def label(self) -> str:
+        """For people: what the tenant calls the account."""
+        return self.account_name or self.provider.name
+
+    @property
     def is_sandbox(self) -> bool:
         return self.provider.is_sandbox
 
-    def send_all(self, messages: Sequence[Message]) -> list[Outcome]:
-        return self.provider.send_all(messages)
+    def send_all(self, messages: Sequence[Message], *, begin_until: float = math.inf) -> list[Outcome]:
+        return self.provider.send_all(messages, begin_until=begin_until)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +128,8 @@ def _of_tenant(accounts: Iterable[ProviderAccount]) -> Accounts:
     usable, faults = [], []
     for account in accounts:
         try:
-            usable.append(_configured(Channel(account.channel), account.kind, account.credentials, account_id=account.pk))
+            channel = Channel(account.channel)
+            usable.append(_configured(channel, account.kind, account.credentials, account_id=account.pk, name=account.name))
         except ProviderConfigError as error:
             logger.warning("provider_account_faulty", provider_account_id=str(account.pk), kind=account.kind, field=error.field)
             faults.append(f"{account.name}: {error}")
@@ -142,10 +150,10 @@ def _of_installation(channel: Channel) -> Accounts:
 
 
 def _configured(
-    channel: Channel, kind: str, credentials: Mapping[str, Any], *, account_id: UUID | None = None
+    channel: Channel, kind: str, credentials: Mapping[str, Any], *, account_id: UUID | None = None, name: str = ""
 ) -> ConfiguredProvider:
     provider_class = registry.provider_class(channel, kind)
-    return ConfiguredProvider(provider=provider_for(provider_class, credentials), account_id=account_id)
+    return ConfiguredProvider(provider=provider_for(provider_class, credentials), account_id=account_id, account_name=name)
 
 
 def _sandbox() -> ConfiguredProvider:

@@ -46,6 +46,10 @@ CALLS = BulkHistogram(
 DOORBELLS = Counter(
     "notifications_doorbells", "Doorbell messages to workers; lost: the broker did not take it.", ["bell", "outcome"]
 )
+CIRCUIT_TRIPS = Counter(
+    "notifications_circuit_trips", "Times a provider account failed so often that it was left alone.", ["channel", "provider"]
+)
+CIRCUITS_UNKNOWN = Counter("notifications_circuits_unknown", "Times Redis could not be asked, and a circuit passed for closed.")
 
 
 def count_deliveries(counts: Mapping[tuple[Channel, Status], int]) -> None:

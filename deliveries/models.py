@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import OpClass
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models.functions import MD5, Left
 from django.utils.timezone import now
 from uuid_utils.compat import uuid7
 
+from deliveries.retry import LONGEST_DELAY_S, MOST_RETRIES
 from deliveries.states import OPEN, UNHAPPY, Status
 from tenants.models import Tenant, TenantQuerySet
 from tenants.vocabulary import Channel, Priority
@@ -47,6 +50,8 @@ class Delivery(models.Model):
     data = models.JSONField(null=True, blank=True, help_text="The event's data, for channels that pass it on.")
 
     attempt_count = models.SmallIntegerField(default=0)
+    retry_count = models.SmallIntegerField(db_default=0, help_text="Retries used up since it was new, or last replayed.")
+    interruption_count = models.SmallIntegerField(db_default=0, help_text="Times that a worker died with it in hand.")
     next_attempt_at = models.DateTimeField(default=now)
     lease_until = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
@@ -162,3 +167,34 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return f"attempt {self.number}: {self.get_outcome_display()}"
+
+
+class RetrySchedule(models.Model):
+    """How often and when a failed hand-over is tried again. The most specific one counts: of the tenant and the channel, of
+    the tenant, of the channel, of the installation; without any, `retry.RetryPolicy`'s own.
+    """
+
+    tenant = models.ForeignKey(Tenant, null=True, blank=True, on_delete=models.CASCADE, help_text="Empty: for every tenant.")
+    channel = models.SmallIntegerField(choices=Channel.choices, null=True, blank=True, help_text="Empty: for every channel.")
+    delays_s = ArrayField(
+        models.PositiveIntegerField(validators=[MinValueValidator(1), MaxValueValidator(LONGEST_DELAY_S)]),
+        blank=True,
+        size=MOST_RETRIES,
+        verbose_name="waits",
+        help_text="Seconds before each retry, separated by commas: 1,2,4,8,16. Empty: one attempt, no retry.",
+    )
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                "tenant",
+                "channel",
+                name="retry_schedule_once",
+                nulls_distinct=False,
+                violation_error_message="There is a schedule for this tenant and channel.",
+            )
+        ]
+
+    def __str__(self) -> str:
+        channel = self.get_channel_display() if self.channel is not None else "every channel"
+        return f"{self.tenant or 'every tenant'}, {channel}"

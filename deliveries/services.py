@@ -100,10 +100,12 @@ WITH due AS (
     LIMIT %(limit)s
 )
 UPDATE deliveries_delivery d
-SET status = 1, lease_until = %(lease_until)s, attempt_count = d.attempt_count + 1
+SET status = 1, lease_until = %(lease_until)s, attempt_count = d.attempt_count + 1,
+    interruption_count = d.interruption_count + (due.status = 1)::int
 FROM due WHERE d.id = ANY(ARRAY(SELECT id FROM due)) AND d.id = due.id
 RETURNING d.id, d.tenant_id, d.event_id, d.event_type, d.user_id, d.priority, d.sandbox, d.address, d.subject, d.body, d.html,
-    d.data::text, d.attempt_count, d.expires_at, d.accepted_at, d.created_at, d.lease_until, due.status = 1
+    d.data::text, d.attempt_count, d.retry_count, d.interruption_count, d.expires_at, d.accepted_at, d.created_at,
+    d.lease_until, due.status = 1
 """
 
 
@@ -122,6 +124,10 @@ class ClaimedDelivery(msgspec.Struct, frozen=True, gc=False):
     data: dict[str, Any] | None
     attempt: int
     """This attempt's number, from 1."""
+    retry_count: int
+    """Retries used up."""
+    interruption_count: int
+    """Times that a worker died with it in hand."""
     expires_at: datetime | None
     accepted_at: datetime
     created_at: datetime
@@ -161,6 +167,7 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
     provider_message_id: str | None = None
     sandbox: bool = False
     attempt_count: int = 1
+    retry_count: int = 0
     next_attempt_at: datetime | None = None
     sent_at: datetime | None = None
     delivered_at: datetime | None = None
@@ -170,16 +177,17 @@ _RECORD = """
 UPDATE deliveries_delivery d
 SET status = r.status, reason = r.reason, error = r.error, provider = r.provider, provider_account_id = r.provider_account_id,
     provider_message_id = r.provider_message_id, sandbox = d.sandbox OR r.sandbox, attempt_count = r.attempt_count,
+    retry_count = r.retry_count,
     next_attempt_at = COALESCE(r.next_attempt_at, d.next_attempt_at), lease_until = NULL,
     sent_at = COALESCE(r.sent_at, d.sent_at), delivered_at = COALESCE(r.delivered_at, d.delivered_at)
 FROM unnest(
     %(id)s::uuid[], %(lease_until)s::timestamptz[], %(status)s::smallint[], %(reason)s::text[], %(error)s::text[],
     %(provider)s::text[], %(provider_account_id)s::uuid[], %(provider_message_id)s::text[], %(sandbox)s::bool[],
-    %(attempt_count)s::smallint[], %(next_attempt_at)s::timestamptz[], %(sent_at)s::timestamptz[],
-    %(delivered_at)s::timestamptz[]
+    %(attempt_count)s::smallint[], %(retry_count)s::smallint[], %(next_attempt_at)s::timestamptz[],
+    %(sent_at)s::timestamptz[], %(delivered_at)s::timestamptz[]
 ) AS r (
     id, lease_until, status, reason, error, provider, provider_account_id, provider_message_id, sandbox, attempt_count,
-    next_attempt_at, sent_at, delivered_at
+    retry_count, next_attempt_at, sent_at, delivered_at
 )
 WHERE d.id = r.id AND d.status = 1 AND d.lease_until = r.lease_until
 RETURNING d.id
@@ -227,6 +235,7 @@ FROM unnest(
 ) AS row (
     id, delivery_id, number, outcome, provider, provider_account_id, sandbox, code, response, detail, started_at, duration_ms
 )
+ON CONFLICT (id) DO NOTHING
 """
 
 
@@ -266,13 +275,14 @@ def cancel_event_deliveries(*, tenant_id: int, event_id: str) -> int:
 
 
 def replay(*, tenant_id: int, ids: Collection[UUID]) -> set[UUID]:
-    """Give dead letters one more attempt, now; returns the ids that were dead letters.
+    """Send dead letters again, now and with all their retries before them; returns the ids that were dead letters.
 
     One whose message was never rendered stays what it is: there is nothing to send but a blank.
     """
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE deliveries_delivery SET status = %s, reason = '', error = '', next_attempt_at = %s, lease_until = NULL "
+            "UPDATE deliveries_delivery SET status = %s, reason = '', error = '', next_attempt_at = %s, lease_until = NULL, "
+            "retry_count = 0, interruption_count = 0 "
             "WHERE tenant_id = %s AND id = ANY(%s) AND status = ANY(%s) AND template_version_id IS NOT NULL RETURNING id",
             [Status.PENDING.value, clock(), tenant_id, list(ids), [Status.FAILED.value]],
         )

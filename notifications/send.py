@@ -49,6 +49,8 @@ def _claimed(row: NewDelivery, created_at: datetime) -> ClaimedDelivery:
         html=row.html,
         data=data,
         attempt=1,
+        retry_count=0,
+        interruption_count=0,
         expires_at=row.expires_at,
         accepted_at=row.accepted_at,
         created_at=created_at,

@@ -23,6 +23,7 @@ _GROUPS: Final[dict[str, dict[str, str]]] = {
         "tenants.Tenant": "apartment",
         "tenants.ApiKey": "key",
         "tenants.ProviderAccount": "hub",
+        "deliveries.RetrySchedule": "history",
         "auth.User": "badge",
         "auth.Group": "group",
     },

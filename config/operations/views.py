@@ -19,6 +19,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from config.operations.backlog import BacklogCollector
+from config.operations.circuits import CircuitCollector
 from config.operations.health import Health, Monitor, State
 from config.operations.multiprocess import SharedMetrics
 from tenants.http.renderers import JSONRenderer
@@ -29,6 +30,7 @@ _MONITOR = Monitor()
 _METRICS = CollectorRegistry()
 _METRICS.register(SharedMetrics(settings.ENV.metrics_dir))
 _METRICS.register(BacklogCollector())
+_METRICS.register(CircuitCollector())
 
 
 class PublicView(APIView):

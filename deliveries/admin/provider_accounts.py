@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
+from redis.exceptions import RedisError
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import ChoicesDropdownFilter, RelatedDropdownFilter
+from unfold.decorators import display
 from unfold.widgets import (
     UnfoldAdminIntegerFieldWidget,
     UnfoldAdminPasswordWidget,
@@ -18,6 +22,7 @@ from unfold.widgets import (
     UnfoldAdminTextInputWidget,
 )
 
+from deliveries import breaker
 from deliveries.providers import registry
 from deliveries.providers.credentials import Field
 from tenants.models import ProviderAccount
@@ -75,13 +80,16 @@ class ProviderAccountForm(forms.ModelForm):  # type: ignore[type-arg]
 
 @admin.register(ProviderAccount)
 class ProviderAccountAdmin(ModelAdmin):
-    list_display = ("name", "tenant", "channel", "kind", "is_active", "priority", "weight", "updated_at")
+    list_display = ("name", "tenant", "channel", "kind", "is_active", "circuit", "priority", "weight", "updated_at")
     list_filter = (("tenant", RelatedDropdownFilter), ("channel", ChoicesDropdownFilter), "is_active")
     list_filter_submit = True
     list_select_related = ("tenant",)
     search_fields = ("name__icontains", "kind__startswith")
     ordering = ("tenant", "channel", "priority", "name")
     readonly_on_change: ClassVar = ("tenant", "channel", "kind", "created_at", "updated_at")
+
+    def get_list_display(self, request: HttpRequest) -> Sequence[Any]:
+        return [_circuit_column() if name == "circuit" else name for name in super().get_list_display(request)]
 
     @property
     def conditional_fields(self) -> dict[str, str]:
@@ -109,6 +117,25 @@ class ProviderAccountAdmin(ModelAdmin):
             ("Credentials", {"fields": credentials}),
             use,
         )
+
+
+def _circuit_column() -> Callable[[ProviderAccount], str]:
+    """A column that has asked Redis once for all its rows."""
+    try:
+        left_alone_until = {circuit.account: until for circuit, until in breaker.open_circuits().items()}
+    except RedisError:
+        left_alone_until = None
+
+    @display(description="circuit", label={"closed": "success", "open": "danger", "half-open": "warning", "unknown": "info"})
+    def circuit(account: ProviderAccount) -> str:
+        """half-open: the next message is a probe."""
+        if left_alone_until is None:
+            return "unknown"
+        until = left_alone_until.get(str(account.pk))
+        return "closed" if until is None else "open" if until > time.time() else "half-open"
+
+    column: Callable[[ProviderAccount], str] = circuit
+    return column
 
 
 def _form_of(account: ProviderAccount | None) -> type[ProviderAccountForm]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -18,12 +19,12 @@ class InAppProvider(Provider):
     def send(self, message: Message) -> Outcome:
         return self.send_all([message])[0]
 
-    def send_all(self, messages: Sequence[Message]) -> list[Outcome]:
+    def send_all(self, messages: Sequence[Message], *, begin_until: float = math.inf) -> list[Outcome]:
         """One trip to Redis for the chunk. There is no vendor, so there are no addresses to check and no secrets to hide."""
         try:
             moment = publish([_frame(message) for message in messages])
         except InboxUnavailableError as error:
-            failed = Failed(failure=Failure.TRANSIENT, code="redis_unavailable", message=str(error))
+            failed = Failed(failure=Failure.TRANSIENT, code="redis_unavailable", message=str(error), is_begun=False)
             return [failed] * len(messages)
         return [Sent(at=moment)] * len(messages)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import math
 import time
 import traceback
 from abc import ABC, abstractmethod
@@ -28,6 +29,7 @@ from tenants.vocabulary import Channel, Priority
 
 __all__ = [
     "AUTH",
+    "HOPELESS",
     "LONGEST_EXCERPT",
     "TOO_LATE",
     "Failed",
@@ -39,6 +41,8 @@ __all__ = [
     "ProviderConfigError",
     "Receipt",
     "Sent",
+    "Word",
+    "word_on_vendor",
 ]
 
 logger = structlog.get_logger(__name__)
@@ -48,7 +52,6 @@ LONGEST_EXCERPT = 1000
 _HIDDEN = "[hidden]"
 
 ItemT = TypeVar("ItemT")
-ResultT = TypeVar("ResultT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,12 +125,18 @@ class Failed:
     response: str = ""
     detail: Mapping[str, Any] | None = None
     dead_addresses: tuple[str, ...] = ()
+    about_address: bool = False
+    """The vendor is well and speaks of this one address (a full mailbox): no reason to leave the account alone."""
+    is_begun: bool = True
+    """Whether the vendor was asked at all. If not, it is no attempt, and the delivery is not charged with one."""
 
 
 Outcome = Sent | Failed
 
 AUTH = "auth"
 """Code: the vendor refused the account's credentials. Transient, since the message itself is good."""
+PROVIDER_FAULT = "provider_fault"
+"""Code: an exception of ours."""
 
 
 class Provider(ABC):
@@ -143,6 +152,9 @@ class Provider(ABC):
     """How many messages of a chunk are under way at once."""
     chunk_limit_s: ClassVar[float] = 45
     """After this long no further message of a chunk is begun, so that a slow vendor does not outlast the senders' lease."""
+    hopeless_after: ClassVar[int | None] = 8
+    """After so many failures of the vendor's and nothing taken, no further message of a chunk is begun. None: messages go to
+    servers of their own, and one says nothing about the other."""
     is_sandbox: ClassVar[bool] = False
     fields: ClassVar[tuple[Field, ...]] = ()
     """What the account's credentials consist of; they are the keyword arguments of the constructor."""
@@ -157,8 +169,11 @@ class Provider(ABC):
         provider._secrets = secret_values(cls.fields, values)
         return provider
 
-    def send_all(self, messages: Sequence[Message]) -> list[Outcome]:
-        """One outcome per message, in order. Never raises: a fault of the provider's code is a transient failure."""
+    def send_all(self, messages: Sequence[Message], *, begin_until: float = math.inf) -> list[Outcome]:
+        """One outcome per message, in order. Never raises: a fault of the provider's code is a transient failure.
+
+        Later than `begin_until` (`time.monotonic`) no message is begun.
+        """
         outcomes: dict[int, Outcome] = {}
         real: dict[int, Message] = {}
         for index, message in enumerate(messages):
@@ -167,24 +182,27 @@ class Provider(ABC):
                 outcomes[index] = _SIMULATOR_REFUSED
             else:
                 real[index] = allowed
-        outcomes |= zip(real, map(self._without_secrets, self._hand_over_safely(list(real.values()))), strict=True)
+        outcomes |= zip(real, map(self._without_secrets, self._hand_over_safely(list(real.values()), begin_until)), strict=True)
         return [outcomes[index] for index in range(len(messages))]
 
-    def hand_over(self, messages: Sequence[Message]) -> list[Outcome]:
+    def hand_over(self, messages: Sequence[Message], begin_until: float) -> list[Outcome]:
         """`send` each, several at a time. For vendors that take many in one call, or want another order of work: override."""
-        return self.side_by_side(self._send_safely, messages, TOO_LATE)
+        return self.side_by_side(self._send_safely, messages, begin_until)
 
-    def side_by_side(self, work: Callable[[ItemT], ResultT], items: Sequence[ItemT], too_late: ResultT) -> list[ResultT]:
-        """`work` on each item, `concurrency` at a time, results in order; `too_late` for those not begun within the limit."""
+    def side_by_side(self, work: Callable[[ItemT], Outcome], items: Sequence[ItemT], begin_until: float) -> list[Outcome]:
+        """`work` on each item, `concurrency` at a time, results in order; TOO_LATE or HOPELESS for those not begun."""
         if len(items) == 1:
             return [work(items[0])]
-        deadline = time.monotonic() + self.chunk_limit_s
+        deadline = min(time.monotonic() + self.chunk_limit_s, begin_until)
+        streak = _Streak(self.hopeless_after)
 
-        def in_time(item: ItemT) -> ResultT:
-            return work(item) if time.monotonic() < deadline else too_late
+        def one(item: ItemT) -> Outcome:
+            if time.monotonic() > deadline:
+                return TOO_LATE
+            return HOPELESS if streak.is_hopeless else streak.noted(work(item))
 
         with ThreadPoolExecutor(min(self.concurrency, len(items)), thread_name_prefix=self.name) as pool:
-            return list(pool.map(in_time, items))
+            return list(pool.map(one, items))
 
     @abstractmethod
     def send(self, message: Message) -> Outcome:
@@ -197,11 +215,11 @@ class Provider(ABC):
         with contextlib.suppress(Exception):
             self.close()
 
-    def _hand_over_safely(self, messages: Sequence[Message]) -> list[Outcome]:
+    def _hand_over_safely(self, messages: Sequence[Message], begin_until: float) -> list[Outcome]:
         if not messages:
             return []
         try:
-            return self.hand_over(messages)
+            return self.hand_over(messages, begin_until)
         except Exception as error:  # noqa: BLE001 - the contract: never raises
             return [self._fault(error, message) for message in messages]
 
@@ -214,7 +232,7 @@ class Provider(ABC):
     def _fault(self, error: Exception, message: Message) -> Failed:
         trace = self._scrub("".join(traceback.format_exception(error)))
         logger.error("provider_fault", provider=self.name, delivery_id=str(message.delivery_id), exception=trace)
-        return Failed(failure=Failure.TRANSIENT, code="provider_fault", message=f"{type(error).__name__}: {error}")
+        return Failed(failure=Failure.TRANSIENT, code=PROVIDER_FAULT, message=f"{type(error).__name__}: {error}")
 
     def _without_secrets(self, outcome: Outcome) -> Outcome:
         """Vendors and libraries put tokens into their error texts, e.g. as part of a URL; ours are stored and shown."""
@@ -229,10 +247,56 @@ class Provider(ABC):
         return text
 
 
+@dataclass(slots=True)
+class _Streak:
+    """How a chunk goes so far. Counted by several threads without a lock: one more or less does not matter."""
+
+    hopeless_after: int | None
+    failed: int = 0
+    answered: bool = False
+
+    @property
+    def is_hopeless(self) -> bool:
+        return self.hopeless_after is not None and not self.answered and self.failed >= self.hopeless_after
+
+    def noted(self, outcome: Outcome) -> Outcome:
+        word = word_on_vendor(outcome)
+        if word is Word.FAILING:
+            self.failed += 1
+        elif word is Word.WELL:
+            self.answered = True
+        return outcome
+
+
+class Word(enum.Enum):
+    """What an outcome says of the vendor's health."""
+
+    WELL = "well"
+    FAILING = "failing"
+    BUSY = "busy"
+    NOTHING = "nothing"
+
+
+def word_on_vendor(outcome: Outcome) -> Word:
+    """A message refused for its own sake shows the vendor at work; a fault of our code, or no call at all, shows nothing."""
+    if isinstance(outcome, Sent) or outcome.about_address or outcome.failure is Failure.PERMANENT:
+        return Word.WELL
+    if not outcome.is_begun or outcome.code == PROVIDER_FAULT:
+        return Word.NOTHING
+    return Word.BUSY if outcome.failure is Failure.THROTTLED else Word.FAILING
+
+
 TOO_LATE: Outcome = Failed(
     failure=Failure.TRANSIENT,
     code="chunk_limit",
     message="The provider was too slow with the messages before this one, which was not begun.",
+    is_begun=False,
+)
+HOPELESS: Outcome = Failed(
+    failure=Failure.TRANSIENT,
+    code="provider_failing",
+    message="The provider failed with every message before this one, which was not begun.",
+    is_begun=False,
 )
 _SIMULATOR_REFUSED = Failed(
     failure=Failure.PERMANENT,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
@@ -21,7 +22,6 @@ from uuid_utils.compat import uuid7
 from deliveries.providers.base import (
     AUTH,
     LONGEST_EXCERPT,
-    TOO_LATE,
     Failed,
     Failure,
     Field,
@@ -97,13 +97,13 @@ class FcmProvider(Provider):
         self._service = self._app._get_service(messaging._MESSAGING_ATTRIBUTE, lambda app: _Service(app, self.concurrency))
         self._token_lock = threading.Lock()
 
-    def hand_over(self, messages: Sequence[Message]) -> list[Outcome]:
+    def hand_over(self, messages: Sequence[Message], begin_until: float = math.inf) -> list[Outcome]:
         """All tokens of all messages side by side, not one message after the other."""
         refused = self._refresh_token()
         if refused is not None:
             return [refused for _ in messages]
         pairs = [(message, token) for message in messages for token in dict.fromkeys(message.addresses)]
-        outcomes = iter(self.side_by_side(self._send_to_token, pairs, TOO_LATE))
+        outcomes = iter(self.side_by_side(self._send_to_token, pairs, begin_until))
         return [push_outcome({token: next(outcomes) for token in dict.fromkeys(message.addresses)}) for message in messages]
 
     def send(self, message: Message) -> Outcome:

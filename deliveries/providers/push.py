@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from deliveries.providers.base import Failed, Failure, Outcome, Receipt, Sent
@@ -36,17 +37,9 @@ def push_outcome(by_token: Mapping[str, Outcome]) -> Outcome:
 
 
 def _foremost(failed: Sequence[Failed], detail: Mapping[str, Any], dead: tuple[str, ...]) -> Failed:
-    first = min(failed, key=lambda outcome: _MOST_HOPEFUL_FIRST.index(outcome.failure))
+    first = min(failed, key=lambda outcome: (_MOST_HOPEFUL_FIRST.index(outcome.failure), not outcome.is_begun))
     waits = [outcome.retry_after_s for outcome in failed if outcome.retry_after_s is not None]
-    return Failed(
-        failure=first.failure,
-        code=first.code,
-        message=first.message,
-        retry_after_s=max(waits, default=None),
-        response=first.response,
-        detail=detail,
-        dead_addresses=dead,
-    )
+    return replace(first, retry_after_s=max(waits, default=None), detail=detail, dead_addresses=dead)
 
 
 def _line(outcome: Outcome) -> dict[str, str]:

@@ -35,7 +35,7 @@ class SandboxProvider(Provider):
 
     slow_s: ClassVar[float] = 2
 
-    def hand_over(self, messages: Sequence[Message]) -> list[Outcome]:
+    def hand_over(self, messages: Sequence[Message], begin_until: float) -> list[Outcome]:
         # The slow ones of a chunk are slow side by side, as they would be with a real provider.
         if any(scenario_of(one.channel, address) is Scenario.SLOW for one in messages for address in one.addresses):
             time.sleep(self.slow_s)

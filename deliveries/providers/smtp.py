@@ -8,6 +8,7 @@ import smtplib
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from django.core.mail import EmailMultiAlternatives
@@ -188,7 +189,7 @@ def _attempt(connection: _Connection, mail: EmailMultiAlternatives, deadline: fl
 def _failed(error: OSError | smtplib.SMTPException, *, content_begun: bool) -> Failed:
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         code, reply = next(iter(error.recipients.values()))
-        return _refused(code, reply)
+        return replace(_refused(code, reply), about_address=True)
     if isinstance(error, smtplib.SMTPResponseException):
         return _refused(error.smtp_code, error.smtp_error)
     if isinstance(error, smtplib.SMTPNotSupportedError):

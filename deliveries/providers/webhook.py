@@ -30,6 +30,7 @@ class WebhookProvider(Provider):
     channel = Channel.WEBHOOK
     fields = (Field("secret", secret=True),)
 
+    hopeless_after = None
     connect_limit_s: ClassVar[float] = 5
     time_limit_s: ClassVar[float] = 15
     """For all of it: look-up, connection, request, answer."""

@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group, User
 from django.urls import reverse
 from django.utils.timezone import now
 
-from deliveries.models import Delivery
+from deliveries.models import Delivery, RetrySchedule
 from deliveries.states import Status
 from templates_app.models import Layout
 from tenants.models import ApiKey, ProviderAccount
@@ -42,6 +42,7 @@ def rows(tenant):
     factories.AttemptFactory(delivery=factories.DeliveryFactory(tenant=tenant, event_id=event.event_id, html="<p>Hi</p>"))
     Layout.objects.create(tenant=tenant, name="plain", html="{{ content }}", text="{{ content }}")
     ProviderAccount.objects.create(tenant=tenant, channel=Channel.SMS, kind="twilio", name="own", credentials={})
+    RetrySchedule.objects.create(tenant=tenant, delays_s=[1, 60])
     create_api_key(tenant=tenant, scopes=[Scope.ADMIN])
     Group.objects.create(name="support")
     User.objects.create(username="someone")

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from deliveries.dispatch import POLICY
+from deliveries import breaker
+from deliveries.dispatch import MOST_INTERRUPTIONS, SUSPECT_AFTER
 from deliveries.models import AttemptOutcome
-from deliveries.providers.base import AUTH
+from deliveries.providers.base import AUTH, Provider
 from deliveries.providers.push import NO_LIVE_TOKEN
 from deliveries.providers.simulator import Scenario, scenario_of
+from deliveries.retry import RetryPolicy
 from deliveries.services import LEASE as DELIVERY_LEASE
 from deliveries.states import TRANSITIONS, Status
 from notifications.claims import LEASE as EVENT_LEASE
@@ -22,13 +24,14 @@ from notifications.route import NO_TEMPLATE
 from notifications.wire import EXPIRED
 from tenants.vocabulary import Channel
 
+POLICY = RetryPolicy()
 ROOT = Path(settings.BASE_DIR)
 PAGE = (ROOT / "docs" / "delivery-lifecycle.md").read_text()
 
 NAMED = {NO_ADDRESS, OPTED_OUT, SUPPRESSED_ADDRESS, NO_TEMPLATE, EXPIRED, AUTH, NO_LIVE_TOKEN}
 """Codes that the code gives a name."""
 SIMULATED = {f"simulated_{scenario.value}" for scenario in (Scenario.TEMPORARY, Scenario.PERMANENT, Scenario.DOWN)}
-BUILDERS = {"Failed", "_refused", "Recorded", "recorded", "RenderError", "_error", "GiveUp"}
+BUILDERS = {"Failed", "_refused", "Recorded", "recorded", "RenderError", "_error", "GiveUp", "_ended"}
 """What is called with a code: by keyword, or as the first argument."""
 NOT_REASONS = {"permanent"}
 """A verdict of the retry policy; the reason recorded is the provider's code."""
@@ -110,7 +113,10 @@ def test_the_figures_are_those_of_the_code():
     assert ", ".join(f"{delay:g}" for delay in POLICY.delays_s[:-1]) + f" and {POLICY.delays_s[-1]:g} seconds" in PAGE
     assert len(POLICY.delays_s) + 1 == 6
     assert "After the sixth attempt" in PAGE.replace("\n", " ")
-    assert (POLICY.jitter, POLICY.longest_wait_s) == (0.2, 3600)
+    assert (POLICY.jitter, POLICY.longest_wait_s, POLICY.most_attempts, POLICY.longest_life.days) == (0.2, 3600, 100, 3)
+    assert (breaker.FAILURES, breaker.WINDOW_S, breaker.COOL_DOWN_S, breaker.LONGEST_COOL_DOWN_S) == (5, 15, 5, 300)
+    assert Provider.hopeless_after == 8
+    assert (SUSPECT_AFTER, MOST_INTERRUPTIONS) == (2, 5)
     assert f"claimed by `enrich` for {EVENT_LEASE.seconds} seconds" in PAGE
     assert f"claimed by `send` for {DELIVERY_LEASE.seconds} seconds" in PAGE
     assert f"`{POISON}`" in PAGE
