@@ -20,6 +20,9 @@ def _look_at_connections(task: Task[Any, Any], **_: Any) -> None:
     """Drop a database connection that has died: kept ones are not Celery's care."""
     from django.db import close_old_connections
 
+    from tenants.database.limits import TASK_S, limit_statements
+
+    limit_statements(TASK_S)
     if not task.request.is_eager:  # run inside its caller, whose transaction may be open
         close_old_connections()
 
