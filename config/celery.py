@@ -12,6 +12,8 @@ from typing import Any
 from celery import Celery, Task
 from celery.signals import task_prerun
 
+from config import broker
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 
@@ -27,6 +29,7 @@ def _look_at_connections(task: Task[Any, Any], **_: Any) -> None:
         close_old_connections()
 
 
+broker.register()
 app = Celery("notifications")
 app.set_default()  # for every thread: by itself an application is current only in the thread that made it
 app.config_from_object("config.celery_settings")

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from django.http import Http404
 from django.utils.timezone import now as clock
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -62,48 +62,6 @@ class EventsView(APIView):
         return Response({"success": True, "eventId": stored.event_id, "status": EventStatus.ACCEPTED.label}, status=202)
 
 
-class BulkEventsView(APIView):
-    scopes: ClassVar = {"POST": (Scope.EVENTS_WRITE,)}
-
-    @extend_schema(
-        operation_id="events_bulk_create",
-        summary="Post up to 1,000 events",
-        description="Good events are taken, bad ones named; posting the same again changes nothing.",
-        request={"application/json": BULK_BODY},
-        responses={
-            202: BulkAcceptedSerializer,
-            413: OpenApiResponse(description="The body is over 512 KB."),
-        },
-    )
-    def post(self, request: Request) -> Response:
-        now = clock()
-        events: list[NewEvent] = []
-        places: list[int] = []
-        errors: list[dict[str, Any]] = []
-        for index, raw in enumerate(read_bulk(read_body(request._request))):
-            try:
-                events.append(read_event(raw, now=now))
-                places.append(index)
-            except StructError as error:
-                errors += _entry_errors(index, error.errors)
-        stored = store_events(tenant=caller(request).tenant, events=events, sandbox=caller(request).sandbox, now=now)
-        fresh = [event for event, one in zip(events, stored, strict=True) if not one.duplicate]
-        errors += _conflicts(places, stored)
-        if fresh:
-            _announce(fresh)
-        rejected = len({error["index"] for error in errors})
-        return Response(
-            {
-                "success": not errors,
-                "accepted": len(fresh),
-                "duplicates": sum(one.duplicate and not one.conflict for one in stored),
-                "rejected": rejected,
-                "errors": sorted(errors, key=lambda error: error["index"]),
-            },
-            status=202,
-        )
-
-
 class EventView(APIView):
     scopes: ClassVar = {"GET": (Scope.EVENTS_WRITE, Scope.DELIVERIES_READ), "DELETE": (Scope.EVENTS_WRITE,)}
 
@@ -137,6 +95,51 @@ class EventView(APIView):
         assert event is not None
         body = {"success": True, "event_id": event_id, "status": event.status, "canceled_deliveries": canceled.deliveries}
         return Response(CanceledSerializer(body).data)
+
+
+@extend_schema_view(get=extend_schema(exclude=True), delete=extend_schema(exclude=True))
+class BulkEventsView(EventView):
+    """Many at once; and the event whose id is `bulk`, if there is one."""
+
+    scopes: ClassVar = {**EventView.scopes, "POST": (Scope.EVENTS_WRITE,)}
+
+    @extend_schema(
+        operation_id="events_bulk_create",
+        summary="Post up to 1,000 events",
+        description="Good events are taken, bad ones named; posting the same again changes nothing.",
+        request={"application/json": BULK_BODY},
+        responses={
+            202: BulkAcceptedSerializer,
+            413: OpenApiResponse(description="The body is over 512 KB."),
+        },
+    )
+    def post(self, request: Request, event_id: str) -> Response:
+        now = clock()
+        events: list[NewEvent] = []
+        places: list[int] = []
+        errors: list[dict[str, Any]] = []
+        for index, raw in enumerate(read_bulk(read_body(request._request))):
+            try:
+                events.append(read_event(raw, now=now))
+                places.append(index)
+            except StructError as error:
+                errors += _entry_errors(index, error.errors)
+        stored = store_events(tenant=caller(request).tenant, events=events, sandbox=caller(request).sandbox, now=now)
+        fresh = [event for event, one in zip(events, stored, strict=True) if not one.duplicate]
+        errors += _conflicts(places, stored)
+        if fresh:
+            _announce(fresh)
+        rejected = len({error["index"] for error in errors})
+        return Response(
+            {
+                "success": not errors,
+                "accepted": len(fresh),
+                "duplicates": sum(one.duplicate and not one.conflict for one in stored),
+                "rejected": rejected,
+                "errors": sorted(errors, key=lambda error: error["index"]),
+            },
+            status=202,
+        )
 
 
 def _announce(events: Sequence[NewEvent]) -> None:
