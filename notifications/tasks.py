@@ -17,7 +17,7 @@ from django.utils.timezone import now as clock
 from kombu.exceptions import OperationalError as BrokerError
 from redis.exceptions import RedisError
 
-from deliveries import bells
+from deliveries import bells, desks
 from deliveries.dispatch import CLAIM_SIZE, dispatch
 from deliveries.metrics import count_deliveries
 from deliveries.queues import ENRICH_TASK, SEND_TASK
@@ -124,8 +124,17 @@ def send(channel: int) -> None:
     """Answer a channel's bell: send what is due on it, until nothing is."""
     wanted = Channel(channel)
     bells.answer_send(wanted)
-    while dispatch(wanted) == CLAIM_SIZE[wanted]:
-        bells.ring_send(wanted)  # a full claim: others may join in
+    if not desks.sit_down(wanted):
+        return
+    try:
+        while True:
+            while dispatch(wanted) == CLAIM_SIZE[wanted]:
+                bells.ring_send(wanted)  # a full claim: others may join in
+            if desks.may_get_up(wanted):
+                return
+    except BaseException:
+        desks.leave(wanted)
+        raise
 
 
 def _isolating(stage: str, chunk: Chunk, run: Callable[[Chunk], Any]) -> None:
