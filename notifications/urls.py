@@ -8,6 +8,7 @@ from notifications import rule_views, template_tests, views
 urlpatterns = [
     path("events", views.EventsView.as_view()),
     path("events/bulk", views.BulkEventsView.as_view(), {"event_id": "bulk"}),
+    path("events/retry", views.ReplayEventsView.as_view(), {"event_id": "retry"}),
     path("events/<name:event_id>", views.EventView.as_view()),
     path("rules", rule_views.RulesView.as_view()),
     path("rules/<uuid:id>", rule_views.RuleView.as_view()),

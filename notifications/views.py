@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from django.db.models import QuerySet
 from django.http import Http404
 from django.utils.timezone import now as clock
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
+from rest_framework import generics
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -16,15 +18,19 @@ from rest_framework.views import APIView
 from deliveries import bells
 from notifications import metrics, selectors
 from notifications.intake import NewEvent, read_bulk, read_event
-from notifications.models import EventStatus
+from notifications.models import Event, EventStatus
 from notifications.openapi import BULK_BODY, EVENT_BODY
 from notifications.serializers import (
     AcceptedSerializer,
     BulkAcceptedSerializer,
     CanceledSerializer,
     EventDetailSerializer,
+    EventIdsSerializer,
+    EventQuery,
+    EventSummarySerializer,
+    ReplayedSerializer,
 )
-from notifications.services import Stored, cancel_event, store_events
+from notifications.services import Stored, cancel_event, replay_events, store_events
 from tenants.http.parsers import read_body
 from tenants.http.problems import Conflict, FieldError
 from tenants.http.structs import StructError
@@ -34,8 +40,22 @@ from tenants.vocabulary import Priority, Scope
 _EVENT_ID = OpenApiParameter("event_id", str, OpenApiParameter.PATH, description="The client's own id of the event.")
 
 
-class EventsView(APIView):
-    scopes: ClassVar = {"POST": (Scope.EVENTS_WRITE,)}
+class EventsView(generics.ListAPIView[Event]):
+    scopes: ClassVar = {"GET": (Scope.EVENTS_WRITE, Scope.DELIVERIES_READ), "POST": (Scope.EVENTS_WRITE,)}
+    serializer_class = EventSummarySerializer
+    queryset = Event.objects.none()
+
+    @extend_schema(
+        operation_id="events_list",
+        summary="Events, the newest first",
+        description="`status=failed` are the dead letters: what no stage could digest, with the reason.",
+        parameters=[EventQuery],
+    )
+    def get(self, request: Request) -> Response:
+        return self.list(request)
+
+    def get_queryset(self) -> QuerySet[Event]:
+        return selectors.events_matching(caller(self.request).tenant, selectors.EventFilter(**EventQuery.read(self.request)))
 
     @extend_schema(
         operation_id="events_create",
@@ -140,6 +160,28 @@ class BulkEventsView(EventView):
             },
             status=202,
         )
+
+
+@extend_schema_view(get=extend_schema(exclude=True), delete=extend_schema(exclude=True))
+class ReplayEventsView(EventView):
+    """Many at once; and the event whose id is `retry`, if there is one."""
+
+    scopes: ClassVar = {**EventView.scopes, "POST": (Scope.EVENTS_WRITE,)}
+
+    @extend_schema(
+        operation_id="events_retry",
+        summary="Process up to 1,000 failed events again",
+        description="Each goes on where it stopped. Those that have not failed, or do not exist, are passed over.",
+        request=EventIdsSerializer,
+        responses={202: ReplayedSerializer},
+    )
+    def post(self, request: Request, event_id: str) -> Response:
+        body = EventIdsSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        replayed = replay_events(tenant_id=caller(request).tenant.pk, event_ids=set(body.validated_data["event_ids"]))
+        if replayed:
+            bells.ring_enrich()
+        return Response(ReplayedSerializer({"replayed": sorted(replayed)}).data, status=202)
 
 
 def _announce(events: Sequence[NewEvent]) -> None:
