@@ -72,7 +72,7 @@ class NewDelivery(msgspec.Struct, frozen=True, gc=False):
 
 
 _CREATE = announcing("""
-INSERT INTO deliveries_delivery (
+INSERT INTO deliveries_delivery AS d (
     id, tenant_id, event_id, event_type, user_id, channel, priority, status, reason, explanation, sandbox, address, locale,
     template_version_id, subject, body, html, data, attempt_count, lease_until, expires_at, error, accepted_at,
     provider, created_at, next_attempt_at
@@ -281,8 +281,8 @@ def release_deliveries(*, rows: Sequence[ClaimedDelivery]) -> None:
 
 
 _CANCEL = announcing(
-    "UPDATE deliveries_delivery SET status = %s, lease_until = NULL "
-    "WHERE tenant_id = %s AND event_id = %s AND status = ANY(%s) AND status <> %s"
+    "UPDATE deliveries_delivery d SET status = %s, lease_until = NULL "
+    "WHERE d.tenant_id = %s AND d.event_id = %s AND d.status = ANY(%s) AND d.status <> %s"
 )
 
 

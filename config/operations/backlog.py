@@ -55,7 +55,7 @@ FROM unnest(%(channels)s::smallint[]) AS wanted (channel), unnest(%(priorities)s
 GROUP BY wanted.channel
 """
 
-# Hops from one endpoint to the next; what waits for a disabled one is not due.
+# Hops from one endpoint to the next. What is there for one that fails, or is disabled, waits for that server and not for us.
 _STATUS_MESSAGES = """
 WITH RECURSIVE waiting AS (
     (SELECT endpoint_id FROM deliveries_statusmessage WHERE state = 0 ORDER BY endpoint_id LIMIT 1)
@@ -66,7 +66,8 @@ WITH RECURSIVE waiting AS (
     ) next
 )
 SELECT least(coalesce(sum(due.waiting), 0), %(cap)s)::bigint, extract(epoch FROM now() - min(due.since))::float
-FROM waiting JOIN deliveries_statusendpoint endpoint ON endpoint.id = waiting.endpoint_id AND endpoint.is_active, LATERAL (
+FROM waiting JOIN deliveries_statusendpoint endpoint ON endpoint.id = waiting.endpoint_id
+    AND endpoint.is_active AND endpoint.failing_since IS NULL, LATERAL (
     SELECT count(*) AS waiting, min(next_attempt_at) AS since FROM (
         SELECT next_attempt_at FROM deliveries_statusmessage message
         WHERE state = 0 AND message.endpoint_id = endpoint.id AND next_attempt_at <= now()

@@ -196,9 +196,10 @@ def test_the_helper_announces_changes_only_and_says_what_it_did(tenant, endpoint
     same = DeliveryFactory(tenant=tenant, status=status)
     with connection.cursor() as cursor:
         statement = announcing(
-            "WITH r AS (SELECT unnest(%(ids)s::uuid[]) AS id) "
+            "WITH r AS (SELECT id, status FROM deliveries_delivery WHERE id = ANY(%(ids)s) FOR UPDATE) "
             "UPDATE deliveries_delivery d SET status = %(status)s, error = 'said so' FROM r WHERE d.id = r.id",
-            returning=["new.error", "old.status"],
+            was="r.status",
+            returning=["d.error", "r.status"],
         )
         cursor.execute(statement, {"ids": [delivery.pk, same.pk], "status": status.value})
         rows = cursor.fetchall()
