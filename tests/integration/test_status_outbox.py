@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -257,3 +258,24 @@ def test_the_bell_rings_only_if_somebody_wants_to_hear(tenant):
 
 def test_the_migration_is_complete(db):
     call_command("makemigrations", "--check", "--dry-run", "--skip-checks", verbosity=0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_tabs_that_mark_at_once_announce_once(tenant, endpoint):
+    """Each waits for the row, and finds what the one before it made of it; outside a transaction, as requests do."""
+    items = [DeliveryFactory(tenant=tenant, channel=Channel.IN_APP, address="", sent_at=now()) for _ in range(20)]
+    of = Inbox(tenant_id=tenant.pk, user_id=items[0].user_id)
+
+    def mark(number: int) -> None:
+        try:
+            if number % 2:
+                inbox.mark_all_seen(inbox=of)
+            else:
+                inbox.mark_item(inbox=of, item_id=items[number].pk, read=True)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(mark, range(16)))
+    assert announced(endpoint) == [("in_app", "delivered")] * 20
+    assert StatusMessage.objects.values("delivery_id").distinct().count() == 20
