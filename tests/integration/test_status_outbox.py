@@ -6,7 +6,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
-from django.core.management import call_command
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils.timezone import now
@@ -254,10 +253,6 @@ def test_the_bell_rings_only_if_somebody_wants_to_hear(tenant):
     redis.client().flushdb()
     sweep(now=now())
     assert not redis.client().exists("bell:status_webhooks"), "what waits for a disabled endpoint is not due"
-
-
-def test_the_migration_is_complete(db):
-    call_command("makemigrations", "--check", "--dry-run", "--skip-checks", verbosity=0)
 
 
 @pytest.mark.django_db(transaction=True)

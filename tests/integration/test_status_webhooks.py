@@ -9,6 +9,7 @@ from django.utils.timezone import now
 from standardwebhooks import Webhook
 from structlog.testing import capture_logs
 
+from config.management.commands import run_scheduler
 from deliveries import tasks
 from deliveries.dispatch import dispatch as dispatch_deliveries
 from deliveries.models import StatusEndpoint, StatusMessage
@@ -326,3 +327,14 @@ def test_what_is_done_is_kept_for_a_week(monkeypatch, endpoint):
     assert set(StatusMessage.objects.values_list("pk", flat=True)) == {
         one for one in kept if one.int >> 80 >= first_id_at(young).int >> 80
     }
+
+
+def test_the_scheduler_prunes_and_rings(monkeypatch, endpoint):
+    old = now() - claims.KEPT_FOR - timedelta(minutes=1)
+    waiting(endpoint, id=first_id_at(old), created_at=old, state=MessageState.SENT)
+    (kept,) = waiting(endpoint)
+    # The test's connection stays open: its transaction would end with it.
+    monkeypatch.setattr(run_scheduler, "close_old_connections", lambda: None)
+    run_scheduler._turn(run_scheduler.Prober())
+    assert list(StatusMessage.objects.values_list("pk", flat=True)) == [kept.pk]
+    assert redis.client().exists("bell:status_webhooks")
