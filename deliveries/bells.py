@@ -16,7 +16,7 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from deliveries.metrics import count_doorbell
-from deliveries.queues import ENRICH_TASK, PIPELINE, SEND_TASK, send_queue
+from deliveries.queues import ENRICH_TASK, PIPELINE, SEND_TASK, STATUS_WEBHOOKS, STATUS_WEBHOOKS_TASK, send_queue
 from tenants import redis
 from tenants.vocabulary import Channel
 
@@ -43,12 +43,21 @@ def ring_all(channels: Iterable[Channel]) -> None:
         ring_send(channel)
 
 
+def ring_status_webhooks(*, again: bool = False) -> bool:
+    """Say that tenants' own servers are to hear of something."""
+    return _ring("status_webhooks", STATUS_WEBHOOKS_TASK, STATUS_WEBHOOKS, (), again=again)
+
+
 def answer_enrich() -> None:
     _answer("enrich")
 
 
 def answer_send(channel: Channel) -> None:
     _answer(f"send:{channel.label}")
+
+
+def answer_status_webhooks() -> None:
+    _answer("status_webhooks")
 
 
 _silent_until = 0.0

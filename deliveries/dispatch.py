@@ -15,13 +15,14 @@ import structlog
 from django.db import transaction
 from django.utils.timezone import now as clock
 
-from deliveries import metrics
+from deliveries import bells, metrics
 from deliveries.handover import Handed, hand_over
 from deliveries.outcomes import attempt_outcome, attempts_of, interrupted_attempt, judge, outcome_of
 from deliveries.patience import patiently
 from deliveries.providers.base import Failed, Sent
 from deliveries.retry_schedules import policies_for
 from deliveries.services import (
+    Changed,
     ClaimedDelivery,
     NewAttempt,
     Recorded,
@@ -94,7 +95,9 @@ def send_claimed(channel: Channel, claimed: Sequence[ClaimedDelivery]) -> None:
     results = [*patiently(lambda: _judge_all(channel, handed, clock()), until=until), *ended]
     attempts = [attempt for one in handed for attempt in attempts_of(one)]
     held = patiently(lambda: _record(results, attempts, _dead_addresses(handed)), until=until)
-    _report(channel, handed, held)
+    if held.announced:
+        bells.ring_status_webhooks()
+    _report(channel, handed, {result.id: Status(result.status) for result in results if result.id in held.ids})
 
 
 def _ended(delivery: ClaimedDelivery, status: Status, reason: str) -> Recorded:
@@ -108,14 +111,14 @@ def _ended(delivery: ClaimedDelivery, status: Status, reason: str) -> Recorded:
     )
 
 
-def _record(results: Sequence[Recorded], attempts: Sequence[NewAttempt], dead: Mapping[int, list[str]]) -> dict[UUID, Status]:
-    """Write down outcomes and attempts; returns the new state of each delivery whose lease still held."""
+def _record(results: Sequence[Recorded], attempts: Sequence[NewAttempt], dead: Mapping[int, list[str]]) -> Changed:
+    """Write down outcomes and attempts; returns the deliveries whose lease still held."""
     with transaction.atomic():
         held = record_outcomes(rows=results)
         create_attempts(rows=attempts)
         for tenant_id, tokens in dead.items():
             retire_devices(tenant_id=tenant_id, tokens=tokens)
-    return {result.id: Status(result.status) for result in results if result.id in held}
+    return held
 
 
 def _judge_all(channel: Channel, handed: Sequence[Handed], now: datetime) -> list[Recorded]:

@@ -7,6 +7,8 @@ from tenants.vocabulary import Channel
 PIPELINE = "pipeline"
 ENRICH_TASK = "notifications.enrich"
 SEND_TASK = "notifications.send"
+STATUS_WEBHOOKS = "status_webhooks"
+STATUS_WEBHOOKS_TASK = "deliveries.send_status_webhooks"
 
 
 def send_queue(channel: Channel) -> str:
@@ -14,4 +16,4 @@ def send_queue(channel: Channel) -> str:
     return f"send.{channel.label}"
 
 
-QUEUES = (PIPELINE, *(send_queue(channel) for channel in Channel))
+QUEUES = (PIPELINE, *(send_queue(channel) for channel in Channel), STATUS_WEBHOOKS)

@@ -6,6 +6,7 @@ Every change of state is a conditional update whose condition comes from the tab
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -15,11 +16,29 @@ from django.db import connection
 from django.utils.timezone import now as clock
 
 from deliveries.states import Status, sources_of
+from deliveries.status_webhooks.outbox import announcing
 from tenants.columns import columns_of, time_array, uuid_array
 from tenants.vocabulary import Channel
 
 LEASE = timedelta(seconds=75)
 """How long a worker may keep what it claimed: longer than a claim's provider calls can take, all time limits used up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What a statement changed."""
+
+    ids: set[UUID]
+    announced: bool
+    """Whether a tenant's own server is to hear of it: after the commit, ring for the status webhooks."""
+
+    @classmethod
+    def of(cls, rows: Sequence[tuple[Any, ...]]) -> Changed:
+        """From the rows of a statement made by `announcing`."""
+        return cls({row[0] for row in rows}, announced=bool(rows) and rows[0][1])
+
+
+_NOTHING = Changed(set(), announced=False)
 
 
 class NewDelivery(msgspec.Struct, frozen=True, gc=False):
@@ -52,8 +71,8 @@ class NewDelivery(msgspec.Struct, frozen=True, gc=False):
     accepted_at: datetime
 
 
-_CREATE = """
-INSERT INTO deliveries_delivery (
+_CREATE = announcing("""
+INSERT INTO deliveries_delivery AS d (
     id, tenant_id, event_id, event_type, user_id, channel, priority, status, reason, explanation, sandbox, address, locale,
     template_version_id, subject, body, html, data, attempt_count, lease_until, expires_at, error, accepted_at,
     provider, created_at, next_attempt_at
@@ -72,18 +91,17 @@ FROM unnest(
     template_version_id, subject, body, html, data, attempt_count, lease_until, expires_at, error, accepted_at
 )
 ON CONFLICT DO NOTHING
-RETURNING id
-"""
+""")
 
 
-def create_deliveries(*, rows: Sequence[NewDelivery], now: datetime) -> set[UUID]:
-    """Write a chunk's deliveries; returns the ids of those that were new. What exists already stays as it is."""
+def create_deliveries(*, rows: Sequence[NewDelivery], now: datetime) -> Changed:
+    """Write a chunk's deliveries; returns those that were new. What exists already stays as it is."""
     if not rows:
-        return set()
+        return _NOTHING
     columns: dict[str, Any] = columns_of(NewDelivery, rows)
     with connection.cursor() as cursor:
         cursor.execute(_CREATE, {**columns, "now": now})
-        return {row[0] for row in cursor.fetchall()}
+        return Changed.of(cursor.fetchall())
 
 
 # Urgent first. `= ANY(…)` beside the join makes the planner look rows up by id; it would rather read a table it thinks small.
@@ -165,7 +183,7 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
     delivered_at: datetime | None = None
 
 
-_RECORD = """
+_RECORD = announcing("""
 UPDATE deliveries_delivery d
 SET status = r.status, reason = r.reason, error = r.error, provider = r.provider, provider_account_id = r.provider_account_id,
     provider_message_id = r.provider_message_id, sandbox = d.sandbox OR r.sandbox, attempt_count = r.attempt_count,
@@ -182,18 +200,17 @@ FROM unnest(
     retry_count, next_attempt_at, sent_at, delivered_at
 )
 WHERE d.id = r.id AND d.status = 1 AND d.lease_until = r.lease_until
-RETURNING d.id
-"""
+""")
 
 
-def record_outcomes(*, rows: Sequence[Recorded]) -> set[UUID]:
-    """Record a chunk's outcomes; returns the ids whose lease still held."""
+def record_outcomes(*, rows: Sequence[Recorded]) -> Changed:
+    """Record a chunk's outcomes; returns those whose lease still held."""
     if not rows:
-        return set()
+        return _NOTHING
     columns: dict[str, Any] = columns_of(Recorded, rows)
     with connection.cursor() as cursor:
         cursor.execute(_RECORD, columns)
-        return {row[0] for row in cursor.fetchall()}
+        return Changed.of(cursor.fetchall())
 
 
 class NewAttempt(msgspec.Struct, frozen=True, gc=False):
@@ -255,12 +272,17 @@ def release_deliveries(*, rows: Sequence[ClaimedDelivery]) -> None:
         )
 
 
+_CANCEL = announcing(
+    "UPDATE deliveries_delivery d SET status = %s, lease_until = NULL "
+    "WHERE d.tenant_id = %s AND d.event_id = %s AND d.status = ANY(%s) AND d.status <> %s"
+)
+
+
 def cancel_event_deliveries(*, tenant_id: int, event_id: str) -> int:
     """Withdraw an event's deliveries that nobody has begun to send."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "UPDATE deliveries_delivery SET status = %s, lease_until = NULL "
-            "WHERE tenant_id = %s AND event_id = %s AND status = ANY(%s) AND status <> %s",
+            _CANCEL,
             [Status.CANCELED.value, tenant_id, event_id, sources_of(Status.CANCELED), Status.SENDING.value],
         )
         return int(cursor.rowcount)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from kombu.serialization import register
 
-from deliveries.queues import ENRICH_TASK, PIPELINE, QUEUES, send_queue
+from deliveries.queues import ENRICH_TASK, PIPELINE, QUEUES, STATUS_WEBHOOKS, STATUS_WEBHOOKS_TASK, send_queue
 from tenants.vocabulary import Channel
 
 FILTER_TASK = "notifications.filter"
@@ -17,6 +17,7 @@ ROUTES = {
     FILTER_TASK: {"queue": PIPELINE},
     ROUTE_TASK: {"queue": PIPELINE},
     SEND_IN_APP_TASK: {"queue": send_queue(Channel.IN_APP)},
+    STATUS_WEBHOOKS_TASK: {"queue": STATUS_WEBHOOKS},
 }
 """Tasks with a queue of their own; `notifications.send` names its channel's queue at every call."""
 

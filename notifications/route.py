@@ -41,6 +41,8 @@ class Routed:
     """Events that have come to their end."""
     statuses: Mapping[tuple[Channel, Status], int]
     """How many rows were written in each state."""
+    announced: bool
+    """Whether a tenant's own server is to hear of some."""
 
 
 def write(chunk: Chunk, *, now: datetime) -> Routed:
@@ -49,13 +51,14 @@ def write(chunk: Chunk, *, now: datetime) -> Routed:
     with transaction.atomic():
         held = _move_on(chunk, now)
         written = create_deliveries(rows=[row for index, row in rows if index in held], now=now)
-    new = [row for _, row in rows if row.id in written]
+    new = [row for _, row in rows if row.id in written.ids]
     return Routed(
         in_app=[row for row in new if row.status == Status.SENDING],
         waiting={Channel(row.channel) for row in new if row.status == Status.PENDING},
         unfinished=any(work.next_cursor is not None for work in chunk.works),
         processed=sum(chunk.works[index].next_cursor is None for index in held),
         statuses=Counter((Channel(row.channel), Status(row.status)) for row in new),
+        announced=written.announced,
     )
 
 

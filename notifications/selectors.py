@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import msgspec
+from django.db import connection
 from django.db.models import QuerySet
 
 from deliveries.models import Attempt, AttemptOutcome, Delivery
 from deliveries.states import Status
+from deliveries.status_webhooks.metadata import EventKey
 from notifications.models import Event, EventStatus, EventType
 from preferences.event_types import EventTypeFacts
 from tenants.ids import created_within
@@ -99,3 +102,18 @@ class EventTypes:
 
     def names(self, tenant_id: int) -> Collection[str]:
         return list(EventType.objects.for_tenant(tenant_id).order_by("name").values_list("name", flat=True))
+
+
+_METADATA = """
+SELECT e.tenant_id, e.event_id, e.metadata::text
+FROM unnest(%s::int[], %s::text[]) AS wanted (tenant_id, event_id)
+JOIN notifications_event e ON e.tenant_id = wanted.tenant_id AND e.event_id = wanted.event_id
+WHERE e.metadata <> '{}'
+"""
+
+
+def metadata_of_events(events: Collection[EventKey]) -> dict[EventKey, dict[str, Any]]:
+    """The metadata of those that have any; one statement. See `deliveries.status_webhooks.metadata`."""
+    with connection.cursor() as cursor:
+        cursor.execute(_METADATA, [[tenant_id for tenant_id, _ in events], [event_id for _, event_id in events]])
+        return {(tenant_id, event_id): msgspec.json.decode(text) for tenant_id, event_id, text in cursor.fetchall()}

@@ -108,7 +108,7 @@ class EventIdsSerializer(CamelSerializer):
     )
 
 
-class ReplayedSerializer(CamelSerializer):
+class ReplayedEventsSerializer(CamelSerializer):
     replayed = serializers.ListField(child=serializers.CharField(), help_text="Those that were dead letters, and are no more.")
 
 

@@ -6,11 +6,14 @@ from datetime import datetime
 
 from deliveries import bells
 from deliveries.services import channels_with_due_deliveries
+from deliveries.status_webhooks.claims import messages_are_due
 from notifications.claims import events_are_due
 
 
 def sweep(*, now: datetime) -> None:
-    """Two statements, however much is waiting. Running it twice at once only rings twice."""
+    """Three statements, however much is waiting. Running it twice at once only rings twice."""
     if events_are_due(now=now):
         bells.ring_enrich()
     bells.ring_all(channels_with_due_deliveries(now=now))
+    if messages_are_due():
+        bells.ring_status_webhooks()

@@ -101,6 +101,8 @@ def _route(chunk: Chunk) -> None:
     if routed.in_app:
         _send_at_once(sending.handover(routed.in_app, created_at=now))
     bells.ring_all(routed.waiting - {Channel.IN_APP})
+    if routed.announced:
+        bells.ring_status_webhooks()
     if routed.unfinished:
         bells.ring_enrich(again=True)
 

@@ -28,7 +28,7 @@ from notifications.serializers import (
     EventIdsSerializer,
     EventQuery,
     EventSummarySerializer,
-    ReplayedSerializer,
+    ReplayedEventsSerializer,
 )
 from notifications.services import Stored, cancel_event, replay_events, store_events
 from tenants.http.parsers import read_body
@@ -173,7 +173,7 @@ class ReplayEventsView(EventView):
         summary="Process up to 1,000 failed events again",
         description="Each goes on where it stopped. Those that have not failed, or do not exist, are passed over.",
         request=EventIdsSerializer,
-        responses={202: ReplayedSerializer},
+        responses={202: ReplayedEventsSerializer},
     )
     def post(self, request: Request, event_id: str) -> Response:
         body = EventIdsSerializer(data=request.data)
@@ -181,7 +181,7 @@ class ReplayEventsView(EventView):
         replayed = replay_events(tenant_id=caller(request).tenant.pk, event_ids=set(body.validated_data["event_ids"]))
         if replayed:
             bells.ring_enrich()
-        return Response(ReplayedSerializer({"replayed": sorted(replayed)}).data, status=202)
+        return Response(ReplayedEventsSerializer({"replayed": sorted(replayed)}).data, status=202)
 
 
 def _announce(events: Sequence[NewEvent]) -> None:

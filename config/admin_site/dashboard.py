@@ -17,6 +17,7 @@ from config.operations.backlog import Backlog, count_backlog
 from deliveries.admin.presentation import link, shortened
 from deliveries.explanations import sentence
 from deliveries.models import Delivery
+from deliveries.queues import STATUS_WEBHOOKS
 from deliveries.selectors import every_tenant
 from deliveries.states import Status
 from deliveries.statistics import Bucket, Latency, Statistics, statistics_of
@@ -115,7 +116,7 @@ def _cards(stats: Statistics, backlog: Backlog | None) -> Iterator[dict[str, str
         yield {"title": "Waiting", "figure": "unknown", "note": "too many to count in a second", "link": ""}
     else:
         events, _ = backlog[PIPELINE]
-        due = sum(depth for depth, _ in backlog.values()) - events
+        due = sum(depth for queue, (depth, _) in backlog.items() if queue not in {PIPELINE, STATUS_WEBHOOKS})
         oldest_s = max(age for _, age in backlog.values())
         yield {
             "title": "Waiting",

@@ -10,7 +10,11 @@ from django.urls import reverse
 from django.utils.text import capfirst
 
 _GROUPS: Final[dict[str, dict[str, str]]] = {
-    "Traffic": {"notifications.Event": "bolt", "deliveries.Delivery": "outgoing_mail"},
+    "Traffic": {
+        "notifications.Event": "bolt",
+        "deliveries.Delivery": "outgoing_mail",
+        "deliveries.StatusMessage": "published_with_changes",
+    },
     "Routing": {"notifications.EventType": "category", "notifications.Rule": "alt_route"},
     "Words": {"templates_app.Template": "edit_note", "templates_app.Layout": "web"},
     "People": {
@@ -24,6 +28,7 @@ _GROUPS: Final[dict[str, dict[str, str]]] = {
         "tenants.ApiKey": "key",
         "tenants.ProviderAccount": "hub",
         "deliveries.RetrySchedule": "history",
+        "deliveries.StatusEndpoint": "webhook",
         "auth.User": "badge",
         "auth.Group": "group",
     },

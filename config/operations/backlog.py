@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector
 
 from config.operations.checks import Check
 from config.operations.postgres import short_cursor
+from deliveries.queues import STATUS_WEBHOOKS
 from notifications.queues import PIPELINE, send_queue
 from tenants.vocabulary import Channel, Priority
 
@@ -54,6 +55,27 @@ FROM unnest(%(channels)s::smallint[]) AS wanted (channel), unnest(%(priorities)s
 GROUP BY wanted.channel
 """
 
+# Hops from one endpoint to the next. What is there for one that fails, or is disabled, waits for that server and not for us.
+_STATUS_MESSAGES = """
+WITH RECURSIVE waiting AS (
+    (SELECT endpoint_id FROM deliveries_statusmessage WHERE state = 0 ORDER BY endpoint_id LIMIT 1)
+    UNION ALL
+    SELECT next.endpoint_id FROM waiting, LATERAL (
+        SELECT endpoint_id FROM deliveries_statusmessage WHERE state = 0 AND endpoint_id > waiting.endpoint_id
+        ORDER BY endpoint_id LIMIT 1
+    ) next
+)
+SELECT least(coalesce(sum(due.waiting), 0), %(cap)s)::bigint, extract(epoch FROM now() - min(due.since))::float
+FROM waiting JOIN deliveries_statusendpoint endpoint ON endpoint.id = waiting.endpoint_id
+    AND endpoint.is_active AND endpoint.failing_since IS NULL, LATERAL (
+    SELECT count(*) AS waiting, min(next_attempt_at) AS since FROM (
+        SELECT next_attempt_at FROM deliveries_statusmessage message
+        WHERE state = 0 AND message.endpoint_id = endpoint.id AND next_attempt_at <= now()
+        ORDER BY next_attempt_at LIMIT %(cap)s
+    ) capped
+) due
+"""
+
 Backlog = dict[str, tuple[int, float]]
 """For each queue: rows due, those being worked on included, and the age of the oldest in seconds."""
 
@@ -86,4 +108,7 @@ def count_backlog() -> Backlog:
         cursor.execute(_DELIVERIES, {"cap": CAP, "channels": list(Channel), "priorities": list(Priority)})
         for channel, waiting, seconds in cursor.fetchall():
             backlog[send_queue(Channel(channel))] = (waiting, seconds or 0.0)
+        cursor.execute(_STATUS_MESSAGES, {"cap": CAP})
+        waiting, seconds = cursor.fetchone()
+        backlog[STATUS_WEBHOOKS] = (waiting, seconds or 0.0)
     return backlog

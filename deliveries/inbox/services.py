@@ -19,6 +19,7 @@ from django.utils.timezone import now as clock
 from deliveries.inbox.selectors import SHOWN, Inbox, Position, deliveries_of
 from deliveries.models import INBOX_STATES, Delivery
 from deliveries.states import Status, sources_of
+from deliveries.status_webhooks.outbox import update_announced
 
 
 def mark_item(*, inbox: Inbox, item_id: UUID, read: bool | None = None, archived: bool | None = None) -> bool:
@@ -32,7 +33,7 @@ def mark_item(*, inbox: Inbox, item_id: UUID, read: bool | None = None, archived
     if read or archived:
         changes |= _seen(now)
     item = deliveries_of(inbox).filter(pk=item_id, status__in=INBOX_STATES)
-    return item.update(**changes) > 0 if changes else item.exists()
+    return update_announced(item, **changes) > 0 if changes else item.exists()
 
 
 def mark_all_read(*, inbox: Inbox, until: Position | None = None, received: Collection[UUID] = ()) -> int:
@@ -41,11 +42,11 @@ def mark_all_read(*, inbox: Inbox, until: Position | None = None, received: Coll
     `received`: items that a socket has shown already, marked although their hand-over is not recorded yet.
     """
     now = clock()
-    return _open_items(inbox, until, received).filter(read_at=None).update(read_at=now, **_seen(now))
+    return update_announced(_open_items(inbox, until, received).filter(read_at=None), read_at=now, **_seen(now))
 
 
 def mark_all_seen(*, inbox: Inbox, until: Position | None = None) -> int:
-    return _open_items(inbox, until).filter(read_at=None, seen_at=None).update(**_seen(clock()))
+    return update_announced(_open_items(inbox, until).filter(read_at=None, seen_at=None), **_seen(clock()))
 
 
 def _open_items(inbox: Inbox, until: Position | None, received: Collection[UUID] = ()) -> QuerySet[Delivery]:

@@ -112,6 +112,26 @@ def _within_limit(timeout: float | None, error: type[Exception]) -> float | None
     return remaining if timeout is None else min(timeout, remaining)
 
 
+def permitted_addresses(
+    policy: AddressPolicy, host: str, port: int, *, timeout_s: float | None, resolver: Resolver = resolve
+) -> list[str]:
+    """Where `host` leads, as far as the policy permits. Raises ForbiddenAddressError if it leads nowhere else, httpcore's
+    ConnectError if it cannot be looked up, ConnectTimeout if that takes longer than `timeout_s`.
+    """
+    try:
+        addresses = _RESOLVERS.submit(resolver, host, port).result(timeout_s)
+    except FutureTimeoutError as error:
+        raise httpcore.ConnectTimeout(f"looking up {host} took too long") from error
+    except UnicodeError as error:
+        raise ForbiddenAddressError(f"{host} is not a host name") from error
+    except OSError as error:
+        raise httpcore.ConnectError(f"{host} cannot be looked up: {error}") from error
+    permitted = [address for address in addresses if policy.permits(address)]
+    if addresses and not permitted:
+        raise ForbiddenAddressError(f"{host} is not a public address")
+    return permitted
+
+
 class GuardedTransport(httpx.HTTPTransport):
     """httpx's transport over a connection pool that connects as the policy permits. It knows no proxy."""
 
@@ -151,7 +171,7 @@ class _GuardedNetwork(httpcore.NetworkBackend):
         timeout = _within_limit(timeout, httpcore.ConnectTimeout)
         until = time.monotonic() + (timeout if timeout is not None else 60)
         error: Exception = httpcore.ConnectError("no address")
-        for address in self._permitted(host, port, timeout):
+        for address in permitted_addresses(self._policy, host, port, timeout_s=timeout, resolver=self._resolver):
             remaining = until - time.monotonic()
             if remaining <= 0:
                 raise httpcore.ConnectTimeout("the time limit is used up")
@@ -162,20 +182,6 @@ class _GuardedNetwork(httpcore.NetworkBackend):
             else:
                 return _LimitedStream(stream)
         raise error
-
-    def _permitted(self, host: str, port: int, timeout: float | None) -> list[str]:
-        try:
-            addresses = _RESOLVERS.submit(self._resolver, host, port).result(timeout)
-        except FutureTimeoutError as error:
-            raise httpcore.ConnectTimeout(f"looking up {host} took too long") from error
-        except UnicodeError as error:
-            raise ForbiddenAddressError(f"{host} is not a host name") from error
-        except OSError as error:
-            raise httpcore.ConnectError(f"{host} cannot be looked up: {error}") from error
-        permitted = [address for address in addresses if self._policy.permits(address)]
-        if addresses and not permitted:
-            raise ForbiddenAddressError(f"{host} is not a public address")
-        return permitted
 
 
 class _LimitedStream(httpcore.NetworkStream):

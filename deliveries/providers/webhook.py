@@ -8,13 +8,22 @@ import threading
 from datetime import UTC, datetime
 from typing import ClassVar
 
+import httpcore
 import httpx
 import msgspec
 from django.conf import settings
 
 from deliveries.providers.base import LONGEST_EXCERPT, Failed, Failure, Field, Message, Outcome, Provider, Receipt, Sent
 from deliveries.providers.http import failure_of_status, retry_after
-from deliveries.providers.outbound import AddressPolicy, ForbiddenAddressError, GuardedTransport, Resolver, resolve, time_limit
+from deliveries.providers.outbound import (
+    AddressPolicy,
+    ForbiddenAddressError,
+    GuardedTransport,
+    Resolver,
+    permitted_addresses,
+    resolve,
+    time_limit,
+)
 from deliveries.providers.signing import signed_headers
 from tenants.vocabulary import Channel
 
@@ -40,17 +49,20 @@ class WebhookProvider(Provider):
 
     def __init__(self, *, secret: str) -> None:
         self._secret = secret
-        self._schemes = frozenset({"https", "http"} if settings.DEBUG else {"https"})
-        self._policy = AddressPolicy.of(settings.WEBHOOK_ALLOWED_NETWORKS, loopback=settings.DEBUG)
+        self._schemes = _schemes()
+        self._policy = _policy()
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
 
     def send(self, message: Message) -> Outcome:
-        url = self._checked(message.address)
+        return self.post(message.address, message_id=str(message.delivery_id), body=webhook_body(message))
+
+    def post(self, address: str, *, message_id: str, body: str) -> Outcome:
+        """Sign `body` and post it. `message_id` becomes the `webhook-id`."""
+        url = _checked(address, self._schemes)
         if isinstance(url, Failed):
             return url
-        body = webhook_body(message)
-        headers = signed_headers(self._secret, message_id=str(message.delivery_id), at=datetime.now(UTC), body=body)
+        headers = signed_headers(self._secret, message_id=message_id, at=datetime.now(UTC), body=body)
         try:
             with time_limit(self.time_limit_s):
                 return self._post(url, body, headers)
@@ -83,19 +95,6 @@ class WebhookProvider(Provider):
                 response=excerpt,
             )
 
-    def _checked(self, address: str) -> httpx.URL | Failed:
-        try:
-            url = httpx.URL(address)
-        except (httpx.InvalidURL, ValueError) as error:
-            return _invalid(f"This is not a URL: {error}")
-        if url.scheme not in self._schemes or not url.host:
-            return _invalid(f"A webhook's URL begins with {' or '.join(sorted(f'{one}://' for one in self._schemes))}.")
-        if "%" in url.host or (url.port is not None and not 0 < url.port < 65536):
-            return _invalid("The host or the port of this URL cannot exist.")
-        if url.userinfo:
-            return _invalid("A webhook's URL holds no user name or password: its signature says who sent it.")
-        return url
-
     def _open(self) -> httpx.Client:
         """One client for all threads; redirects are not followed, they would lead around the signature's receiver."""
         with self._lock:
@@ -114,6 +113,46 @@ class WebhookProvider(Provider):
                     },
                 )
             return self._client
+
+
+def refusal_of(address: str) -> Failed | None:
+    """Why a webhook would not be posted to this URL, as far as that can be said beforehand: its form, and where its host
+    leads now. It is looked at again at every post.
+    """
+    url = _checked(address, _schemes())
+    if isinstance(url, Failed):
+        return url
+    limit_s, resolver = WebhookProvider.connect_limit_s, WebhookProvider.resolver
+    host, port = url.raw_host.decode("ascii"), url.port or (443 if url.scheme == "https" else 80)
+    try:
+        permitted_addresses(_policy(), host, port, timeout_s=limit_s, resolver=resolver)
+    except ForbiddenAddressError as error:
+        return Failed(failure=Failure.PERMANENT, code="forbidden_address", message=f"{error}.")
+    except (httpcore.ConnectError, httpcore.ConnectTimeout):
+        return Failed(failure=Failure.TRANSIENT, code="connect_failed", message=f"{host} cannot be looked up.")
+    return None
+
+
+def _schemes() -> frozenset[str]:
+    return frozenset({"https", "http"} if settings.DEBUG else {"https"})
+
+
+def _policy() -> AddressPolicy:
+    return AddressPolicy.of(settings.WEBHOOK_ALLOWED_NETWORKS, loopback=settings.DEBUG)
+
+
+def _checked(address: str, schemes: frozenset[str]) -> httpx.URL | Failed:
+    try:
+        url = httpx.URL(address)
+    except (httpx.InvalidURL, ValueError) as error:
+        return _invalid(f"This is not a URL: {error}")
+    if url.scheme not in schemes or not url.host:
+        return _invalid(f"A webhook's URL begins with {' or '.join(sorted(f'{one}://' for one in schemes))}.")
+    if "%" in url.host or (url.port is not None and not 0 < url.port < 65536):
+        return _invalid("The host or the port of this URL cannot exist.")
+    if url.userinfo:
+        return _invalid("A webhook's URL holds no user name or password: its signature says who sent it.")
+    return url
 
 
 @functools.cache

@@ -30,7 +30,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from config.operations.probes import beat, probe
-from deliveries.models import Delivery
+from deliveries.models import Delivery, StatusEndpoint
 from deliveries.states import Status
 from notifications.models import Event
 from notifications.queues import QUEUES
@@ -95,6 +95,7 @@ def make_world() -> World:
         "/api/preferences/": {"preference_id": PreferenceFactory(tenant=tenant, user_id=USER, channel=Channel.SMS).pk},
         "/api/recipients/": {"user_id": USER},
         "/api/rules/": {"id": RuleFactory(tenant=tenant).pk},
+        "/api/status-webhooks/": {"id": StatusEndpoint.objects.create(tenant=tenant, url="https://127.0.0.1:9/").pk},
         "/api/suppressions/": {"suppression_id": SuppressionFactory(tenant=tenant, address="a@example.com").pk},
         "/api/topics/": {"key": TopicFactory(tenant=tenant).key, "user_id": USER},
     }

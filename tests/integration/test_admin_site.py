@@ -10,7 +10,7 @@ from django.contrib.auth.models import Group, User
 from django.urls import reverse
 from django.utils.timezone import now
 
-from deliveries.models import Delivery, RetrySchedule
+from deliveries.models import Delivery, RetrySchedule, StatusEndpoint, StatusMessage
 from deliveries.states import Status
 from templates_app.models import Layout
 from tenants.models import ApiKey, ProviderAccount
@@ -43,6 +43,10 @@ def rows(tenant):
     Layout.objects.create(tenant=tenant, name="plain", html="{{ content }}", text="{{ content }}")
     ProviderAccount.objects.create(tenant=tenant, channel=Channel.SMS, kind="twilio", name="own", credentials={})
     RetrySchedule.objects.create(tenant=tenant, delays_s=[1, 60])
+    endpoint = StatusEndpoint.objects.create(tenant=tenant, url="https://example.com/hook")
+    StatusMessage.objects.create(
+        tenant=tenant, endpoint=endpoint, delivery_id=endpoint.pk, status=Status.SENT, payload={"status": "sent"}
+    )
     create_api_key(tenant=tenant, scopes=[Scope.ADMIN])
     Group.objects.create(name="support")
     User.objects.create(username="someone")
@@ -60,7 +64,8 @@ def test_every_page_of_every_model_opens(root, rows, model):
         assert root.get(page).status_code == 200, page
     options = model._meta
     add = root.get(reverse(f"admin:{options.app_label}_{options.model_name}_add"))
-    assert add.status_code == (403 if model._meta.label in {"deliveries.Delivery", "notifications.Event"} else 200)
+    unwritable = {"deliveries.Delivery", "deliveries.StatusMessage", "notifications.Event"}
+    assert add.status_code == (403 if model._meta.label in unwritable else 200)
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.label)

@@ -13,7 +13,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from rest_framework.test import APIClient
 
 from deliveries.metrics import count_attempts, count_deliveries, count_doorbell, count_outcomes, observe_latency, provider_call
-from deliveries.models import AttemptOutcome, Delivery
+from deliveries.models import AttemptOutcome, Delivery, StatusEndpoint, StatusMessage
 from deliveries.states import Status
 from notifications.metrics import count_accepted, count_failed, count_processed
 from notifications.models import Event, EventStatus
@@ -215,7 +215,17 @@ def test_the_backlog_is_what_is_due_now(tenant, stranger, scrape):
             delivery(tenant, 5, channel=Channel.SMS),
         ]
     )
+    well, failing, paused = (
+        StatusEndpoint.objects.create(tenant=tenant, url="https://example.com", **values)
+        for values in ({}, {"failing_since": minute_ago}, {"is_active": False})
+    )
+    told = {"tenant": tenant, "delivery_id": well.pk, "status": Status.SENT, "payload": {}}
+    for endpoint in (well, failing, paused):
+        StatusMessage.objects.create(endpoint=endpoint, next_attempt_at=minute_ago, **told)
+    StatusMessage.objects.create(endpoint=well, next_attempt_at=tomorrow, **told)
     seen = scrape()
+    assert seen["notifications_queue_depth{queue=status_webhooks}"] == 1
+    assert 60 <= seen["notifications_queue_oldest_seconds{queue=status_webhooks}"] < 120
     assert seen["notifications_queue_depth{queue=pipeline}"] == 3
     assert seen["notifications_queue_depth{queue=send.email}"] == 2
     assert seen["notifications_queue_depth{queue=send.sms}"] == 1

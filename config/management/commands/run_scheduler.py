@@ -1,4 +1,4 @@
-"""The scheduler: every second, ring for due work, show a sign of life, probe the queues.
+"""The scheduler: every second, ring for due work, show a sign of life, probe the queues, prune what is past.
 
 It holds nothing and decides nothing, so two may run, and one may be missing for a while.
 """
@@ -16,6 +16,7 @@ from django.db import close_old_connections, connection
 from django.utils.timezone import now as clock
 
 from config.operations.probes import Prober, beat
+from deliveries.status_webhooks.claims import prune_messages
 from notifications.sweep import sweep
 from tenants.database.limits import REQUEST_S, limit_statements
 
@@ -44,6 +45,7 @@ def _turn(prober: Prober) -> None:
     prober.send_probes()
     try:
         sweep(now=clock())
+        prune_messages()
     except DatabaseError as error:
         logger.warning("sweep_failed", error=type(error).__name__)
         connection.close()

@@ -1,0 +1,120 @@
+"""Writes to status endpoints, and the replay of their messages."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from django.core.exceptions import ValidationError
+from django.db import connection
+from uuid_utils.compat import uuid7
+
+from deliveries.providers.base import Failed, Sent
+from deliveries.providers.webhook import refusal_of
+from deliveries.status_webhooks.models import MessageState, StatusEndpoint, StatusMessage, new_signing_secret
+from deliveries.status_webhooks.sending import body_of, excerpt_of, post
+from tenants.http.problems import Conflict
+from tenants.ids import created_within
+from tenants.models import Tenant
+
+MOST_ENDPOINTS: Final = 20
+"""Of a tenant: each is a message more for every change of a delivery."""
+MOST_REPLAYED: Final = 10_000
+"""Messages that one replay sends again."""
+TEST_EVENT: Final = "webhook.test"
+
+
+def validate_url(url: str) -> None:
+    """Raises ValidationError for what is no webhook's URL, and for one that leads into a private network now."""
+    refusal = refusal_of(url)
+    if refusal is not None:
+        raise ValidationError(refusal.message, code=refusal.code)
+
+
+def create_endpoint(*, tenant: Tenant, **values: Any) -> StatusEndpoint:
+    """A new endpoint with a secret of its own. Raises Conflict if the tenant has `MOST_ENDPOINTS` already."""
+    if StatusEndpoint.objects.for_tenant(tenant).count() >= MOST_ENDPOINTS:
+        raise Conflict(f"A tenant has at most {MOST_ENDPOINTS} endpoints.")
+    return StatusEndpoint.objects.create(tenant=tenant, **values)
+
+
+def update_endpoint(*, endpoint: StatusEndpoint, changes: dict[str, Any]) -> None:
+    """Change the fields named. One that is activated, or moved, begins anew: its failures are forgotten."""
+    fields = {**changes}
+    if changes.get("is_active") or "url" in changes:
+        fields |= {"failing_since": None}
+    if changes.get("is_active"):
+        fields |= {"disabled_at": None, "disabled_reason": ""}
+    for name, value in fields.items():
+        setattr(endpoint, name, value)
+    endpoint.save(update_fields=[*fields, "updated_at"])
+
+
+def enable_endpoints(*, ids: Collection[UUID]) -> int:
+    """Let disabled endpoints begin anew; returns how many were not active."""
+    return StatusEndpoint.objects.filter(pk__in=ids, is_active=False).update(
+        is_active=True, failing_since=None, disabled_at=None, disabled_reason=""
+    )
+
+
+def rotate_secret(*, endpoint: StatusEndpoint) -> str:
+    """A new secret, from the next request on; the old one is forgotten."""
+    secret = endpoint.secret = new_signing_secret()
+    endpoint.save(update_fields=["secret", "updated_at"])
+    return secret
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    replayed: int
+    more: bool
+    """Whether there was more than one replay takes."""
+
+
+_REPLAY = """
+UPDATE deliveries_statusmessage
+SET state = 0, attempt_count = 0, next_attempt_at = statement_timestamp(), done_at = NULL
+WHERE tenant_id = %s AND id = ANY(%s) AND state <> 0
+"""
+
+
+def replay_these(*, tenant_id: int, ids: Collection[UUID]) -> int:
+    """Send these messages again if they are done; returns how many were."""
+    with connection.cursor() as cursor:
+        cursor.execute(_REPLAY, [tenant_id, list(ids)])
+        return int(cursor.rowcount)
+
+
+def replay_messages(
+    *, endpoint: StatusEndpoint, states: Collection[MessageState], since: datetime | None = None, until: datetime | None = None
+) -> Replayed:
+    """Send done messages again, the oldest first and at most `MOST_REPLAYED`, under the ids they had.
+
+    `since <= created_at < until`. Raises Conflict for an endpoint that is not active: nothing would be sent.
+    """
+    if not endpoint.is_active:
+        raise Conflict("The endpoint is not active; nothing is sent to it.")
+    wanted = StatusMessage.objects.for_tenant(endpoint.tenant_id).filter(
+        created_within(since, until), endpoint_id=endpoint.pk, state__in=states
+    )
+    ids = list(wanted.order_by("id").values_list("id", flat=True)[: MOST_REPLAYED + 1])
+    replayed = replay_these(tenant_id=endpoint.tenant_id, ids=ids[:MOST_REPLAYED])
+    return Replayed(replayed, more=len(ids) > MOST_REPLAYED)
+
+
+@dataclass(frozen=True, slots=True)
+class TestAnswer:
+    success: bool
+    response_code: str
+    response_excerpt: str
+
+
+def send_test(*, endpoint: StatusEndpoint, now: datetime) -> TestAnswer:
+    """Post a `webhook.test` at once, also to an endpoint that is not active; takes as long as the other side, 15 s at most."""
+    body = body_of(TEST_EVENT, now, {"endpointId": str(endpoint.pk)})
+    outcome = post(endpoint.url, endpoint.secret, message_id=str(uuid7()), body=body)
+    assert isinstance(outcome, Sent | Failed)
+    return TestAnswer(isinstance(outcome, Sent), outcome.code, excerpt_of(outcome))

@@ -1,0 +1,295 @@
+"""Status endpoints over HTTP and in the admin."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import uuid4
+
+import pytest
+from django.db import connection
+from django.urls import reverse
+from django.utils.timezone import now
+from rest_framework.test import APIClient
+
+from deliveries.models import StatusEndpoint, StatusMessage
+from deliveries.providers.kept import forget_providers
+from deliveries.providers.webhook import WebhookProvider
+from deliveries.states import Status
+from deliveries.status_webhooks import services
+from deliveries.status_webhooks.models import MessageState
+from tenants import redis
+from tenants.vocabulary import Scope
+from tests.conftest import client_for
+from tests.doubles.webhook import WebhookDouble
+from tests.staff import staff_client, superuser_client
+
+PLACE = "/api/status-webhooks"
+
+
+@pytest.fixture(autouse=True)
+def fresh(db, settings):
+    settings.DEBUG = True
+    redis.client().flushdb()
+    yield
+    forget_providers()
+
+
+@pytest.fixture
+def receiver():
+    with WebhookDouble() as double:
+        yield double
+
+
+@pytest.fixture
+def endpoint(tenant, receiver) -> StatusEndpoint:
+    return StatusEndpoint.objects.create(tenant=tenant, url=f"{receiver.url}/hook")
+
+
+def message_of(endpoint, **values) -> StatusMessage:
+    defaults = {"tenant": endpoint.tenant, "delivery_id": uuid4(), "status": Status.SENT, "payload": {"status": "sent"}}
+    return StatusMessage.objects.create(endpoint=endpoint, **defaults | values)
+
+
+def test_an_endpoint_from_its_creation_to_its_end(api, receiver):
+    body = {"url": f"{receiver.url}/hook", "description": "Orders", "statuses": ["failed", "bounced", "failed"]}
+    created = api.post(PLACE, body, format="json")
+    assert created.status_code == 201
+    shown = created.json()
+    secret = shown.pop("secret")
+    assert secret.startswith("whsec_")
+    assert shown["statuses"] == ["bounced", "failed"]
+    assert (shown["isActive"], shown["failingSince"], shown["disabledAt"], shown["disabledReason"]) == (True, None, None, None)
+    assert api.get(f"{PLACE}/{shown['id']}").json() == shown
+    assert api.get(PLACE).json()["results"] == [shown]
+    changed = api.patch(f"{PLACE}/{shown['id']}", {"isActive": False, "description": ""}, format="json").json()
+    assert (changed["isActive"], changed["description"], changed["statuses"]) == (False, "", ["bounced", "failed"])
+    assert api.delete(f"{PLACE}/{shown['id']}").status_code == 204
+    assert api.get(f"{PLACE}/{shown['id']}").status_code == 404
+
+
+def test_by_default_it_hears_of_every_state_of_rest(api, receiver):
+    shown = api.post(PLACE, {"url": receiver.url}, format="json").json()
+    assert set(shown["statuses"]) == {"sent", "delivered", "bounced", "failed", "suppressed", "expired", "canceled"}
+
+
+def test_the_secret_is_encrypted_and_its_own(api, tenant, receiver):
+    secrets = [api.post(PLACE, {"url": receiver.url}, format="json").json()["secret"] for _ in range(2)]
+    assert len(set(secrets)) == 2
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT string_agg(secret, '') FROM deliveries_statusendpoint")
+        stored = cursor.fetchone()[0]
+    assert not any(secret.removeprefix("whsec_") in stored for secret in secrets)
+
+
+def test_a_rotated_secret_signs_the_next_request(api, receiver, endpoint):
+    old = endpoint.secret
+    new = api.post(f"{PLACE}/{endpoint.pk}/rotate-secret").json()["secret"]
+    assert new != old
+    receiver.secret = new
+    assert api.post(f"{PLACE}/{endpoint.pk}/test").json()["success"]
+    receiver.secret = old
+    assert not api.post(f"{PLACE}/{endpoint.pk}/test").json()["success"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "url"),
+        ({"url": ""}, "url"),
+        ({"url": "ftp://example.com"}, "url"),
+        ({"url": "https://user:word@127.0.0.1/"}, "url"),
+        ({"url": "https://10.0.0.1/"}, "url"),
+        ({"url": "https://nowhere.invalid/"}, "url"),
+        ({"url": "https://127.0.0.1/", "statuses": []}, "statuses"),
+        ({"url": "https://127.0.0.1/", "statuses": ["sending"]}, "statuses"),
+        ({"url": "https://127.0.0.1/", "secret": "whsec_mine"}, "secret"),
+    ],
+)
+def test_a_faulty_endpoint_is_refused_by_field(api, body, field):
+    response = api.post(PLACE, body, format="json")
+    assert response.status_code == 400
+    assert {error["field"].partition("[")[0].partition(".")[0] for error in response.json()["errors"]} == {field}
+    assert StatusEndpoint.objects.count() == 0
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://93.184.215.14/",
+        "https://127.0.0.1/",
+        "https://localhost/",
+        "https://[::1]/",
+        "https://169.254.169.254/latest/meta-data/",
+        "https://inside.customer.test/",
+    ],
+)
+def test_in_production_an_unencrypted_or_private_url_is_refused(settings, monkeypatch, api, endpoint, url):
+    settings.DEBUG = False
+    leads = {"inside.customer.test": ["192.168.0.7"]}
+    monkeypatch.setattr(WebhookProvider, "resolver", staticmethod(lambda host, port: leads.get(host, ["127.0.0.1"])))
+    assert api.post(PLACE, {"url": url}, format="json").status_code == 400
+    assert api.patch(f"{PLACE}/{endpoint.pk}", {"url": url}, format="json").status_code == 400
+    monkeypatch.setattr(WebhookProvider, "resolver", staticmethod(lambda host, port: ["93.184.215.14"]))
+    assert api.post(PLACE, {"url": "https://inside.customer.test/"}, format="json").status_code == 201
+
+
+def test_there_is_an_end_to_endpoints(monkeypatch, api, endpoint, stranger_api, receiver):
+    monkeypatch.setattr(services, "MOST_ENDPOINTS", 1)
+    assert api.post(PLACE, {"url": receiver.url}, format="json").status_code == 409
+    assert stranger_api.post(PLACE, {"url": receiver.url}, format="json").status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("method", "rest"),
+    [
+        ("get", ""),
+        ("patch", ""),
+        ("delete", ""),
+        ("get", "/messages"),
+        ("post", "/replay"),
+        ("post", "/rotate-secret"),
+        ("post", "/test"),
+    ],
+)
+def test_a_stranger_finds_nothing_and_other_scopes_reach_nothing(tenant, stranger_api, receiver, endpoint, method, rest):
+    message = message_of(endpoint, state=MessageState.FAILED)
+    assert getattr(stranger_api, method)(f"{PLACE}/{endpoint.pk}{rest}", {}, format="json").status_code == 404
+    assert stranger_api.get(PLACE).json()["results"] == []
+    lesser = client_for(tenant, *(scope for scope in Scope if scope is not Scope.ADMIN))
+    assert getattr(lesser, method)(f"{PLACE}/{endpoint.pk}{rest}", {}, format="json").status_code == 403
+    assert APIClient().get(PLACE).status_code == 401
+    message.refresh_from_db()
+    assert message.state == MessageState.FAILED
+    assert StatusEndpoint.objects.get().secret == endpoint.secret
+    assert receiver.requests == []
+
+
+def test_messages_are_listed_by_state(api, endpoint):
+    other = StatusEndpoint.objects.create(tenant=endpoint.tenant, url=endpoint.url)
+    message_of(other)
+    sent = message_of(endpoint, state=MessageState.SENT, done_at=now(), response_code="200", response_excerpt="ok")
+    waiting = message_of(endpoint, status=Status.FAILED)
+    listed = api.get(f"{PLACE}/{endpoint.pk}/messages").json()["results"]
+    assert [one["id"] for one in listed] == [str(waiting.pk), str(sent.pk)]
+    assert (listed[0]["type"], listed[0]["state"]) == ("delivery.failed", "pending")
+    assert listed[0]["nextAttemptAt"] is not None
+    assert (listed[1]["responseCode"], listed[1]["nextAttemptAt"]) == ("200", None)
+    assert [one["id"] for one in api.get(f"{PLACE}/{endpoint.pk}/messages?state=sent").json()["results"]] == [str(sent.pk)]
+    page = api.get(f"{PLACE}/{endpoint.pk}/messages?limit=1").json()
+    assert [one["id"] for one in api.get(page["next"]).json()["results"]] == [str(sent.pk)]
+    assert api.get(f"{PLACE}/{endpoint.pk}/messages?state=lost").status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("body", "again"),
+    [
+        ({}, {"failed", "old failed"}),
+        ({"state": "sent"}, {"sent"}),
+        ({"state": "all"}, {"failed", "old failed", "sent"}),
+        ({"from": "hour ago"}, {"failed"}),
+        ({"to": "hour ago"}, {"old failed"}),
+    ],
+)
+def test_a_replay_sends_again_under_the_same_ids(api, endpoint, body, again):
+    from tests.factories import id_at
+
+    hour_ago, old = now() - timedelta(hours=1), now() - timedelta(hours=2)
+    done = {"done_at": now(), "attempt_count": 10}
+    messages = {
+        "failed": message_of(endpoint, state=MessageState.FAILED, **done),
+        "old failed": message_of(endpoint, id=id_at(old), created_at=old, state=MessageState.FAILED, **done),
+        "sent": message_of(endpoint, state=MessageState.SENT, **done),
+    }
+    body = {name: hour_ago.isoformat() if value == "hour ago" else value for name, value in body.items()}
+    response = api.post(f"{PLACE}/{endpoint.pk}/replay", body, format="json")
+    assert (response.status_code, response.json()) == (202, {"replayed": len(again), "more": False})
+    assert redis.client().exists("bell:status_webhooks")
+    pending = StatusMessage.objects.filter(state=MessageState.PENDING, attempt_count=0, done_at=None)
+    assert set(pending.values_list("pk", flat=True)) == {messages[name].pk for name in again}
+
+
+def test_a_replay_is_bounded_and_takes_an_active_endpoint(monkeypatch, api, endpoint):
+    monkeypatch.setattr(services, "MOST_REPLAYED", 2)
+    for _ in range(3):
+        message_of(endpoint, state=MessageState.FAILED)
+    replay = f"{PLACE}/{endpoint.pk}/replay"
+    assert api.post(replay, {}, format="json").json() == {"replayed": 2, "more": True}
+    assert api.post(replay, {}, format="json").json() == {"replayed": 1, "more": False}
+    StatusEndpoint.objects.update(is_active=False)
+    assert api.post(replay, {}, format="json").status_code == 409
+
+
+def test_enabling_begins_anew(api, endpoint):
+    StatusEndpoint.objects.update(is_active=False, failing_since=now(), disabled_at=now(), disabled_reason="gone")
+    assert api.get(f"{PLACE}/{endpoint.pk}").json()["disabledReason"] == "gone"
+    shown = api.patch(f"{PLACE}/{endpoint.pk}", {"isActive": True}, format="json").json()
+    assert (shown["isActive"], shown["failingSince"], shown["disabledAt"], shown["disabledReason"]) == (True, None, None, None)
+
+
+def test_a_test_is_sent_at_once_and_its_answer_shown(api, receiver, endpoint):
+    receiver.secret = endpoint.secret
+    answer = api.post(f"{PLACE}/{endpoint.pk}/test").json()
+    assert answer == {"success": True, "responseCode": "200", "responseExcerpt": "thank you"}
+    assert receiver.received[0].json["type"] == "webhook.test"
+    receiver.behave("/hook", status=500)
+    answer = api.post(f"{PLACE}/{endpoint.pk}/test").json()
+    assert answer == {"success": False, "responseCode": "http_500", "responseExcerpt": "refused by the double"}
+    assert StatusMessage.objects.count() == 0
+
+
+# The admin
+
+
+def act(client, model, action, rows):
+    place = reverse(f"admin:deliveries_{model}_changelist")
+    return client.post(place, {"action": action, "_selected_action": [str(row.pk) for row in rows]}, follow=True)
+
+
+def test_staff_create_one_and_see_its_secret_once(tenant, receiver):
+    root = superuser_client()
+    page = reverse("admin:deliveries_statusendpoint_add")
+    form = {"tenant": tenant.pk, "url": "ftp://x", "statuses": [Status.SENT.value], "is_active": "on"}
+    assert "url" in root.post(page, form).context["adminform"].form.errors
+    response = root.post(page, form | {"url": receiver.url}, follow=True)
+    endpoint = StatusEndpoint.objects.get()
+    assert endpoint.statuses == [Status.SENT.value]
+    assert endpoint.secret in response.content.decode().replace("&#x2F;", "/").replace("&#x3D;", "=").replace("&#x2B;", "+")
+    again = root.get(reverse("admin:deliveries_statusendpoint_change", args=[endpoint.pk])).content.decode()
+    assert endpoint.secret.removeprefix("whsec_") not in again
+
+
+def test_staff_enable_a_disabled_one_and_send_again(endpoint):
+    StatusEndpoint.objects.update(is_active=False, disabled_at=now(), disabled_reason="failing", failing_since=now())
+    failed = message_of(endpoint, state=MessageState.FAILED)
+    root = superuser_client()
+    shown = root.get(reverse("admin:deliveries_statusendpoint_change", args=[endpoint.pk])).content.decode()
+    assert "it failed for days without one success" in shown
+    assert "not active" in act(root, "statusmessage", "send_again", [failed]).content.decode()
+    act(root, "statusendpoint", "enable", [endpoint])
+    endpoint.refresh_from_db()
+    assert (endpoint.is_active, endpoint.disabled_reason, endpoint.failing_since) == (True, "", None)
+    act(root, "statusmessage", "send_again", [failed])
+    failed.refresh_from_db()
+    assert failed.state == MessageState.PENDING
+
+
+def test_staff_who_may_only_look_cannot_act(endpoint):
+    failed = message_of(endpoint, state=MessageState.FAILED)
+    client = staff_client("deliveries.view_statusmessage", "deliveries.view_statusendpoint")
+    act(client, "statusmessage", "send_again", [failed])
+    act(client, "statusendpoint", "new_secret", [endpoint])
+    failed.refresh_from_db()
+    assert failed.state == MessageState.FAILED
+    assert StatusEndpoint.objects.get().secret == endpoint.secret
+
+
+def test_staff_send_a_test_and_replay(receiver, endpoint):
+    failed = message_of(endpoint, state=MessageState.FAILED)
+    root = superuser_client()
+    assert "answered 200" in act(root, "statusendpoint", "send_a_test", [endpoint]).content.decode()
+    old = endpoint.secret
+    act(root, "statusendpoint", "new_secret", [endpoint])
+    assert StatusEndpoint.objects.get().secret != old
+    act(root, "statusendpoint", "replay_failed", [endpoint])
+    failed.refresh_from_db()
+    assert failed.state == MessageState.PENDING
