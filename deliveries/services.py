@@ -173,13 +173,19 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
     delivered_at: datetime | None = None
 
 
+# A receipt may have come first and said how it ended (3: delivered, 4: bounced). It left the lease, so that who sent it and
+# how is still recorded; the state stays the receipt's.
 _RECORD = """
 UPDATE deliveries_delivery d
-SET status = r.status, reason = r.reason, error = r.error, provider = r.provider, provider_account_id = r.provider_account_id,
+SET status = CASE WHEN d.status = 1 THEN r.status ELSE d.status END,
+    reason = CASE WHEN d.status = 1 THEN r.reason ELSE d.reason END,
+    error = CASE WHEN d.status = 1 THEN r.error ELSE d.error END,
+    provider = r.provider, provider_account_id = r.provider_account_id,
     provider_message_id = r.provider_message_id, sandbox = d.sandbox OR r.sandbox, attempt_count = r.attempt_count,
     retry_count = r.retry_count,
     next_attempt_at = COALESCE(r.next_attempt_at, d.next_attempt_at), lease_until = NULL,
-    sent_at = COALESCE(r.sent_at, d.sent_at), delivered_at = COALESCE(r.delivered_at, d.delivered_at)
+    sent_at = CASE WHEN d.status = 1 THEN COALESCE(r.sent_at, d.sent_at) ELSE d.sent_at END,
+    delivered_at = CASE WHEN d.status = 1 THEN COALESCE(r.delivered_at, d.delivered_at) ELSE d.delivered_at END
 FROM unnest(
     %(id)s::uuid[], %(lease_until)s::timestamptz[], %(status)s::smallint[], %(reason)s::text[], %(error)s::text[],
     %(provider)s::text[], %(provider_account_id)s::uuid[], %(provider_message_id)s::text[], %(sandbox)s::bool[],
@@ -189,19 +195,19 @@ FROM unnest(
     id, lease_until, status, reason, error, provider, provider_account_id, provider_message_id, sandbox, attempt_count,
     retry_count, next_attempt_at, sent_at, delivered_at
 )
-WHERE d.id = r.id AND d.status = 1 AND d.lease_until = r.lease_until
-RETURNING d.id
+WHERE d.id = r.id AND d.status IN (1, 3, 4) AND d.lease_until = r.lease_until
+RETURNING d.id, d.status = r.status
 """
 
 
 def record_outcomes(*, rows: Sequence[Recorded]) -> set[UUID]:
-    """Record a chunk's outcomes; returns the ids whose lease still held."""
+    """Record a chunk's outcomes; returns the ids whose lease still held and whose state no receipt had decided before."""
     if not rows:
         return set()
     columns: dict[str, Any] = columns_of(Recorded, rows)
     with connection.cursor() as cursor:
         cursor.execute(_RECORD, columns)
-        return {row[0] for row in cursor.fetchall()}
+        return {row_id for row_id, is_as_recorded in cursor.fetchall() if is_as_recorded}
 
 
 class NewAttempt(msgspec.Struct, frozen=True, gc=False):
