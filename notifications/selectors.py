@@ -27,7 +27,7 @@ def deliveries_of_event(tenant: Tenant, event_id: str) -> list[Delivery]:
 
 
 def timeline(event: Event, deliveries: Sequence[Delivery]) -> list[dict[str, Any]]:
-    """What happened to the event and its deliveries, in order: `{at, type, deliveryId?, channel?, detail?}`."""
+    """What happened to the event and its deliveries, in order: `{at, type, delivery_id?, channel?, detail?}`."""
     entries = [*_event_entries(event)]
     for delivery in deliveries:
         entries += _delivery_entries(delivery)
@@ -44,7 +44,7 @@ def _event_entries(event: Event) -> Iterator[dict[str, Any]]:
 
 
 def _delivery_entries(delivery: Delivery) -> Iterator[dict[str, Any]]:
-    about = {"deliveryId": delivery.id, "channel": str(Channel(delivery.channel).label)}
+    about = {"delivery_id": delivery.id, "channel": str(Channel(delivery.channel).label)}
     status = Status(delivery.status)
     if status in {Status.SUPPRESSED, Status.EXPIRED} and not delivery.attempt_count:
         yield {"at": delivery.created_at, "type": f"delivery.{status.label}", **about, "detail": delivery.reason}

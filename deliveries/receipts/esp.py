@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
-from anymail.exceptions import AnymailError, AnymailWebhookValidationFailure
+from anymail.exceptions import AnymailConfigurationError, AnymailError, AnymailWebhookValidationFailure
 from anymail.signals import AnymailTrackingEvent, EventType
 from anymail.webhooks.base import AnymailBaseWebhookView
 from anymail.webhooks.brevo import BrevoTrackingWebhookView
@@ -147,7 +147,17 @@ def _sparkpost(raw: Raw) -> Raw:
     return dict(event)
 
 
-_FOREIGN: Final = (AnymailError, LookupError, ValueError, TypeError, AttributeError, RecursionError, OverflowError)
+_FOREIGN: Final = (
+    AnymailError,
+    AnymailConfigurationError,  # an event of another webhook of the vendor's, such as that for incoming mail
+    LookupError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    ArithmeticError,
+    OSError,  # a time beyond the platform's calendar
+)
 """What reading may raise on a body that is not what the vendor's documents describe."""
 _making = threading.Lock()
 
