@@ -80,6 +80,7 @@ class Floor:
         waiting = self._connection.execute(claims._WAITING, {"now": self.now, "limit": BULK}).fetchall()
         priority, tenant_id, count = next(row for row in waiting if row[1] == self.tenant_id)
         claim = {"priorities": [priority], "tenants": [tenant_id], "shares": [count], "lease_id": lease_id}
+        claim["most_bytes"] = claims.MOST_BYTES
         self._connection.execute(claims._CLAIM, claim | {"now": self.now, "lease_until": self.now + claims.LEASE}).fetchall()
         return lease_id
 

@@ -12,6 +12,8 @@ from typing import Any
 from celery import Celery, Task
 from celery.signals import task_prerun
 
+from config import broker
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 
@@ -20,10 +22,14 @@ def _look_at_connections(task: Task[Any, Any], **_: Any) -> None:
     """Drop a database connection that has died: kept ones are not Celery's care."""
     from django.db import close_old_connections
 
+    from tenants.database.limits import TASK_S, limit_statements
+
+    limit_statements(TASK_S)
     if not task.request.is_eager:  # run inside its caller, whose transaction may be open
         close_old_connections()
 
 
+broker.register()
 app = Celery("notifications")
 app.set_default()  # for every thread: by itself an application is current only in the thread that made it
 app.config_from_object("config.celery_settings")

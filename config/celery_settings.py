@@ -36,8 +36,6 @@ broker_transport_options = {
     "socket_timeout": 10,
     "socket_keepalive": True,
     "health_check_interval": 10,
-    # A message that nobody acknowledged goes back after this; acknowledged early, that is one being received.
-    "visibility_timeout": 60,
 }
 # A publisher that cannot reach the broker gives up at once: PostgreSQL has the work, the sweep will ring.
 task_publish_retry = False

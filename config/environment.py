@@ -260,7 +260,7 @@ def _database(url: str) -> Mapping[str, Any]:
     options = database.setdefault("OPTIONS", {})
     if "host" in options:
         database["HOST"] = options.pop("host")
-    database["ENGINE"] = "config.database"
+    database["ENGINE"] = "tenants.database"
     if not database.get("NAME"):
         raise ImproperlyConfigured("DATABASE_URL must name a database, e.g. postgresql://user@host/notifications")
     return database

@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
+import msgspec
 from django.utils.timezone import now as clock
 
 from deliveries import breaker, metrics
@@ -200,7 +201,7 @@ def _message(account: ConfiguredProvider, channel: Channel, handed: Handed) -> M
         subject=delivery.subject,
         body=delivery.body,
         html=delivery.html,
-        data=delivery.data or {},
+        data=msgspec.json.decode(delivery.data) if delivery.data else {},
         event_id=delivery.event_id,
         event_type=delivery.event_type,
         user_id=delivery.user_id,

@@ -121,7 +121,8 @@ class ClaimedDelivery(msgspec.Struct, frozen=True, gc=False):
     subject: str
     body: str
     html: str
-    data: dict[str, Any] | None
+    data: str | None
+    """JSON"""
     attempt: int
     """This attempt's number, from 1."""
     retry_count: int
@@ -141,16 +142,7 @@ def claim_deliveries(*, channel: Channel, limit: int, now: datetime) -> list[Cla
     with connection.cursor() as cursor:
         cursor.execute(_CLAIM, {"channel": channel.value, "limit": limit, "now": now, "lease_until": now + LEASE})
         rows = cursor.fetchall()
-    return [_claimed(*row) for row in rows]
-
-
-def _claimed(*row: Any) -> ClaimedDelivery:
-    values = list(row)
-    values[_DATA] = msgspec.json.decode(values[_DATA]) if values[_DATA] else None
-    return ClaimedDelivery(*values)
-
-
-_DATA = ClaimedDelivery.__struct_fields__.index("data")
+    return [ClaimedDelivery(*row) for row in rows]
 
 
 class Recorded(msgspec.Struct, frozen=True, gc=False):

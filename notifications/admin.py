@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import operator
+from collections import defaultdict
 from typing import Any, ClassVar
 
 from django.contrib import admin, messages
@@ -18,13 +19,14 @@ from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
 
+from deliveries import bells
 from deliveries.admin.presentation import STATUS_COLOURS, labelled, link, moment, pretty, sandbox_label
 from deliveries.explanations import sentence
 from deliveries.selectors import events_of_user, every_tenant
 from notifications.forms import EventTypeForm, RuleForm, names_of
 from notifications.models import Event, EventStatus, EventType, Rule
 from notifications.selectors import MOST_SHOWN, deliveries_of_event, timeline
-from notifications.services import cancel_event
+from notifications.services import cancel_event, replay_events
 from tenants.dialogs import confirmation, leave_for
 from tenants.keyset import CreatedFilter, KeysetModelAdmin, NamedTypeFilter
 
@@ -47,6 +49,7 @@ class EventAdmin(KeysetModelAdmin):
     list_fullwidth = True
     search_fields = ("event_id",)
     search_help_text = "Event id, or how it begins; or the user id of a delivery"
+    actions: ClassVar = ["process_again_selected"]
     actions_detail: ClassVar = ["cancel"]
     change_form_outer_after_template = "admin/notifications/event/what_became_of.html"
     fieldsets = (
@@ -137,6 +140,18 @@ class EventAdmin(KeysetModelAdmin):
             return []
         offered: list[UnfoldAction] = super().get_actions_detail(request, object_id)
         return offered
+
+    @admin.action(description="Process the failed ones again", permissions=["cancel"])
+    def process_again_selected(self, request: HttpRequest, queryset: QuerySet[Event]) -> None:
+        by_tenant: dict[int, list[str]] = defaultdict(list)
+        for tenant_id, event_id in queryset.filter(status=EventStatus.FAILED).values_list("tenant_id", "event_id"):
+            by_tenant[tenant_id].append(event_id)
+        again = sum(len(replay_events(tenant_id=tenant_id, event_ids=ids)) for tenant_id, ids in by_tenant.items())
+        if again:
+            bells.ring_enrich()
+            self.message_user(request, f"Given back to be processed now: {again}.", messages.SUCCESS)
+        else:
+            self.message_user(request, "Nothing to process again: none of them has failed.", messages.WARNING)
 
     @action(
         description="Cancel",

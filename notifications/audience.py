@@ -122,11 +122,11 @@ def _source_by_rule(rule: Rule, variables: Mapping[str, Any], own: Source | None
 
 def _variables(event: ClaimedEvent) -> dict[str, Any]:
     return {
-        "payload": event.data,
+        "payload": msgspec.json.decode(event.data),
         "event": {
             "id": event.event_id,
             "type": event.event_type,
             "priority": str(Priority(event.priority).label),
-            "metadata": event.metadata,
+            "metadata": msgspec.json.decode(event.metadata),
         },
     }

@@ -21,6 +21,8 @@ from uuid_utils.compat import uuid7
 
 CHUNK = 500
 """Events taken up at once. Small enough to finish well inside a lease, large enough that statements cost next to nothing."""
+MOST_BYTES = 4 * 1024 * 1024
+"""Of events' data in a claim, as stored (compressed), and one event's more."""
 LEASE = timedelta(seconds=30)
 MAX_ATTEMPTS = 5
 """Times an event may be taken up without coming to an end before it is set aside as a dead letter."""
@@ -53,16 +55,19 @@ WHERE due.waiting > 0
 # `= ANY(ARRAY(…))`: the planner cannot know how few rows a claim has, and for a join it would read the whole table. The
 # order in the count above makes it use the index for the same reason.
 _CLAIM = """
-WITH chosen AS (
-    SELECT picked.id
+WITH waiting AS (
+    SELECT picked.id, picked.size
     FROM unnest(%(priorities)s::smallint[], %(tenants)s::int[], %(shares)s::int[]) AS pair (priority, tenant_id, share),
     LATERAL (
-        SELECT e.id FROM notifications_event e
+        SELECT e.id, pg_column_size(e.data) AS size FROM notifications_event e
         WHERE e.status = 0 AND e.priority = pair.priority AND e.tenant_id = pair.tenant_id AND e.due_at <= %(now)s
           AND (e.lease_until IS NULL OR e.lease_until < %(now)s)
         ORDER BY e.due_at LIMIT pair.share
         FOR UPDATE SKIP LOCKED
     ) picked
+), chosen AS (
+    SELECT id FROM (SELECT id, size, sum(size) OVER (ROWS UNBOUNDED PRECEDING) AS total FROM waiting) summed
+    WHERE total - size < %(most_bytes)s
 )
 UPDATE notifications_event e
 SET lease_until = %(lease_until)s, lease_id = %(lease_id)s, attempt_count = e.attempt_count + 1
@@ -81,8 +86,9 @@ class ClaimedEvent(msgspec.Struct, frozen=True, gc=False):
     to: Any
     channels: list[int] | None
     priority: int
-    data: dict[str, Any]
-    metadata: dict[str, Any]
+    data: str
+    """JSON, as are `metadata`'s: most stages only pass them on, and MessagePack has no integers beyond 64 bits."""
+    metadata: str
     sandbox: bool
     created_at: datetime
     expires_at: datetime | None
@@ -117,11 +123,15 @@ def claim_events(*, now: datetime, limit: int = CHUNK) -> Claim:
                 "now": now,
                 "lease_until": now + LEASE,
                 "lease_id": lease_id,
+                "most_bytes": MOST_BYTES,
             },
         )
         events = [_claimed(row) for row in cursor.fetchall()]
-    more = sum(pair.count for pair in waiting) > sum(share for _, share in shares) or any(
-        pair.count >= limit for pair in waiting
+    is_cut = sum(len(event.data) for event in events) >= MOST_BYTES
+    more = (
+        is_cut
+        or sum(pair.count for pair in waiting) > sum(share for _, share in shares)
+        or any(pair.count >= limit for pair in waiting)
     )
     return Claim(lease_id, events, more=more)
 
@@ -158,8 +168,11 @@ def divide(waiting: Sequence[Waiting], limit: int) -> list[tuple[Waiting, int]]:
     return shares
 
 
+_TO, _PLAN = (ClaimedEvent.__struct_fields__.index(name) for name in ("to", "plan"))
+
+
 def _claimed(row: tuple[Any, ...]) -> ClaimedEvent:
     values = list(row)
-    for position in (5, 8, 9, 14):
+    for position in (_TO, _PLAN):
         values[position] = None if values[position] is None else msgspec.json.decode(values[position])
     return ClaimedEvent(*values)

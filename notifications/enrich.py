@@ -17,6 +17,8 @@ from preferences.services import ensure_recipients
 
 BUDGET = 1000
 """Targets in a chunk, about: an event begun is given one page, events after the budget is spent go back."""
+MOST_BYTES = 16 * 1024 * 1024
+"""Of events' data in a chunk, about: each delivery has a copy of it, and half a megabyte times 500 is too much for a worker."""
 
 
 _SMALLEST_PAGE = 20
@@ -31,6 +33,10 @@ class _Expanded:
     sources: list[Source]
     page: Page | None
     entries: list[tuple[Source, dict[str, Any] | Contact]] = field(default_factory=list)
+
+    @property
+    def is_at_topic(self) -> bool:
+        return self.page is not None and bool(self.page.source.topic)
 
     def take_inline(self, limit: int) -> None:
         page = self._current()
@@ -54,12 +60,13 @@ def expand(claim: Claim, events: Sequence[ClaimedEvent]) -> tuple[Chunk, list[Cl
     open_tenants = [event.tenant_id for event in events if event.channels is None or _nobody(event)]
     surroundings = surroundings_of([(event.tenant_id, event.event_type) for event in events], asked_rules=open_tenants)
     expanded: list[_Expanded] = []
-    taken = 0
+    targets = size = 0
     for event in events:
-        if taken >= BUDGET:
+        if targets >= BUDGET or size >= MOST_BYTES:
             break
         one = _begin(event, surroundings)
-        taken += len(one.entries)
+        targets += len(one.entries)
+        size += len(event.data) * (_page(event) if one.is_at_topic else len(one.entries) + 1)
         expanded.append(one)
     _read_topics(expanded)
     contacts = _load_contacts(expanded)
@@ -79,19 +86,29 @@ def _begin(event: ClaimedEvent, surroundings: Surroundings) -> _Expanded:
         tenant=surroundings.tenants[event.tenant_id],
     )
     one = _Expanded(event, sources, page=page_at(sources, event.cursor))
-    while one.page is not None and not one.page.source.topic and len(one.entries) < PAGE:
-        one.take_inline(PAGE - len(one.entries))
+    page = _page(event)
+    while one.page is not None and not one.page.source.topic and len(one.entries) < page:
+        one.take_inline(page - len(one.entries))
     return one
+
+
+def _page(event: ClaimedEvent) -> int:
+    """How many recipients of an event go into one chunk: fewer, if it has much data."""
+    return min(PAGE, MOST_BYTES // max(len(event.data), 1))
 
 
 def _read_topics(expanded: Sequence[_Expanded]) -> None:
     """A page of subscribers for every event that has come to a topic; one statement for all."""
-    waiting = [one for one in expanded if one.page is not None and one.page.source.topic]
+    waiting = [one for one in expanded if one.is_at_topic]
     if not waiting:
         return
-    size = max(PAGE // len(waiting), _SMALLEST_PAGE)
+    share = max(PAGE // len(waiting), _SMALLEST_PAGE)
     pages = topic_pages(
-        [TopicRequest(one.event.tenant_id, one.page.source.topic, one.page.place, size) for one in waiting if one.page]
+        [
+            TopicRequest(one.event.tenant_id, one.page.source.topic, one.page.place, min(share, _page(one.event)))
+            for one in waiting
+            if one.page
+        ]
     )
     for one, subscribers in zip(waiting, pages, strict=True):
         one.take_subscribers(subscribers.contacts, subscribers.next_cursor)

@@ -87,6 +87,8 @@ class Event(models.Model):
                 name="event_due",
             ),
             models.Index("tenant", "id", name="event_by_tenant"),
+            # Dead letters are rare among all others, and what people look for.
+            models.Index("tenant", "id", condition=models.Q(status=EventStatus.FAILED), name="event_failed"),
         ]
 
     def __str__(self) -> str:

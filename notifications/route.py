@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -17,7 +17,7 @@ from deliveries.services import LEASE, NewDelivery, create_deliveries
 from deliveries.states import Status
 from notifications.models import EventStatus
 from notifications.wire import EXPIRED, Chunk, Target, TenantFacts, Verdict, Work
-from templates_app.rendering import Rendered, RenderError, render
+from templates_app.rendering import TOO_SLOW, Rendered, RenderError, render
 from templates_app.selectors import TemplateBook, published_templates
 from tenants.columns import int_array, text_array, time_array, uuid_array
 from tenants.vocabulary import Channel, Priority
@@ -85,9 +85,11 @@ class _Shared:
 
     work: Work
     tenant: TenantFacts
+    data: dict[str, Any]
     event_view: dict[str, Any]
     tenant_view: dict[str, Any]
-    data_json: str
+    too_slow: dict[UUID, RenderError] = field(default_factory=dict)
+    """Template versions that took too long over this event's data: they would for its next recipient."""
 
     @classmethod
     def of(cls, work: Work, tenant: TenantFacts) -> _Shared:
@@ -95,10 +97,10 @@ class _Shared:
             "id": work.event_id,
             "type": work.event_type,
             "priority": str(Priority(work.priority).label),
-            "metadata": work.metadata,
+            "metadata": msgspec.json.decode(work.metadata),
             "createdAt": work.created_at,
         }
-        return cls(work, tenant, event, {"slug": tenant.slug, "name": tenant.name}, msgspec.json.encode(work.data).decode())
+        return cls(work, tenant, msgspec.json.decode(work.data), event, {"slug": tenant.slug, "name": tenant.name})
 
 
 def _row(shared: _Shared, target: Target, verdict: Verdict, book: TemplateBook, now: datetime) -> NewDelivery:
@@ -129,7 +131,7 @@ def _row(shared: _Shared, target: Target, verdict: Verdict, book: TemplateBook, 
         subject=words.subject if words else "",
         body=words.body if words else "",
         html=words.html if words else "",
-        data=shared.data_json if channel in _DATA_CHANNELS else None,
+        data=work.data if channel in _DATA_CHANNELS else None,
         attempt_count=1 if leased else 0,
         lease_until=now + LEASE if leased else None,
         expires_at=work.expires_at,
@@ -153,14 +155,18 @@ def _rendered(shared: _Shared, target: Target, channel: Channel, locale: str, bo
     if version is None:
         return _Outcome(Status.FAILED, NO_TEMPLATE, f"No template for {channel.label} and {work.event_type}.")
     try:
+        if version.id in shared.too_slow:
+            raise shared.too_slow[version.id]
         words = render(
             version,
-            data=work.data,
+            data=shared.data,
             recipient=_recipient_view(target, locale),
             event=shared.event_view,
             tenant=shared.tenant_view,
         )
     except RenderError as error:
+        if error.code == TOO_SLOW:
+            shared.too_slow[version.id] = error
         return _Outcome(Status.FAILED, error.code, str(error))
     # In-app is sent by the message that follows this transaction; it is born under that message's lease.
     return _Outcome(Status.SENDING if channel is Channel.IN_APP else Status.PENDING, words=words)
@@ -174,7 +180,7 @@ def _recipient_view(target: Target, locale: str) -> dict[str, Any]:
         "phone": contact.phone,
         "locale": locale,
         "timezone": contact.timezone,
-        "attributes": contact.attributes,
+        "attributes": msgspec.json.decode(contact.attributes) if contact.attributes else {},
     }
 
 

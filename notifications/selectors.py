@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
+
+from django.db.models import QuerySet
 
 from deliveries.models import Attempt, AttemptOutcome, Delivery, Receipt, ReceiptKind
 from deliveries.states import Status
 from notifications.models import Event, EventStatus, EventType
 from preferences.event_types import EventTypeFacts
+from tenants.ids import created_within
 from tenants.models import Tenant
 from tenants.vocabulary import Channel
 
@@ -18,6 +23,25 @@ MOST_SHOWN = 200
 
 def event_by_id(tenant: Tenant, event_id: str) -> Event | None:
     return Event.objects.for_tenant(tenant).filter(event_id=event_id).first()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventFilter:
+    """What to look for; None leaves a part open, the others are all required. `since <= created_at < until`."""
+
+    event_type: str | None = None
+    user_id: str | None = None
+    status: EventStatus | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+def events_matching(tenant: Tenant, wanted: EventFilter) -> QuerySet[Event]:
+    """The tenant's events that match, unordered and without their content."""
+    exact = {"event_type": wanted.event_type, "user_id": wanted.user_id, "status": wanted.status}
+    given = {name: value for name, value in exact.items() if value is not None}
+    events = Event.objects.for_tenant(tenant).filter(created_within(wanted.since, wanted.until), **given)
+    return events.defer("to", "data", "metadata", "plan", "content_hash")
 
 
 def deliveries_of_event(tenant: Tenant, event_id: str) -> list[Delivery]:

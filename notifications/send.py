@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
@@ -34,7 +33,6 @@ def give_back(message: Handover) -> None:
 
 def _claimed(row: NewDelivery, created_at: datetime) -> ClaimedDelivery:
     assert row.lease_until is not None
-    data: dict[str, Any] | None = msgspec.json.decode(row.data) if row.data else None
     return ClaimedDelivery(
         id=row.id,
         tenant_id=row.tenant_id,
@@ -47,7 +45,7 @@ def _claimed(row: NewDelivery, created_at: datetime) -> ClaimedDelivery:
         subject=row.subject,
         body=row.body,
         html=row.html,
-        data=data,
+        data=row.data,
         attempt=1,
         retry_count=0,
         interruption_count=0,

@@ -7,11 +7,14 @@ from typing import Any
 from django.core.exceptions import ValidationError
 from rest_framework import serializers
 
-from deliveries.serializers import DeliveryDetailSerializer
+from deliveries.serializers import DeliveryDetailSerializer, InstantField
 from notifications.models import EventStatus, EventType, Rule
 from notifications.rules import validate_condition, validate_pattern, validate_recipients
+from tenants.http.queries import Query
 from tenants.http.serializers import CamelSerializer, CodedField
 from tenants.vocabulary import Channel, Priority
+
+MOST_REPLAYED = 1000
 
 
 class AcceptedSerializer(CamelSerializer):
@@ -66,6 +69,47 @@ class EventSerializer(CamelSerializer):
     expires_at = serializers.DateTimeField(allow_null=True)
     created_at = serializers.DateTimeField()
     processed_at = serializers.DateTimeField(allow_null=True)
+
+
+class EventQuery(Query):
+    paged = True
+
+    event_type = serializers.CharField(required=False, max_length=200, trim_whitespace=False)
+    user_id = serializers.CharField(required=False, max_length=255, trim_whitespace=False)
+    status = CodedField(EventStatus, required=False)
+
+    def get_fields(self) -> dict[str, Any]:
+        times = {
+            "from": InstantField(source="since", required=False, help_text="Created at this time or later."),
+            "to": InstantField(source="until", required=False, help_text="Created before this time."),
+        }
+        return super().get_fields() | times
+
+
+class EventSummarySerializer(CamelSerializer):
+    """An event in a list: without its content."""
+
+    id = serializers.UUIDField()
+    event_id = serializers.CharField()
+    event_type = serializers.CharField()
+    user_id = serializers.CharField(allow_blank=True)
+    priority = CodedField(Priority)
+    status = CodedField(EventStatus)
+    reason = serializers.CharField(allow_blank=True)
+    error = serializers.CharField(allow_blank=True)
+    sandbox = serializers.BooleanField()
+    created_at = serializers.DateTimeField()
+    processed_at = serializers.DateTimeField(allow_null=True)
+
+
+class EventIdsSerializer(CamelSerializer):
+    event_ids = serializers.ListField(
+        child=serializers.CharField(max_length=255, trim_whitespace=False), min_length=1, max_length=MOST_REPLAYED
+    )
+
+
+class ReplayedSerializer(CamelSerializer):
+    replayed = serializers.ListField(child=serializers.CharField(), help_text="Those that were dead letters, and are no more.")
 
 
 class EventDetailSerializer(EventSerializer):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -110,3 +110,18 @@ def cancel_event(*, tenant: Tenant, event_id: str) -> Canceled:
         stopped = cursor.rowcount == 1
         withdrawn = deliveries.cancel_event_deliveries(tenant_id=tenant.pk, event_id=event_id)
     return Canceled(stopped, withdrawn)
+
+
+def replay_events(*, tenant_id: int, event_ids: Collection[str]) -> set[str]:
+    """Give dead letters back to the pipeline, as if they had just become due; returns the event ids that were dead letters.
+
+    It goes on where it stopped: recipients who have their delivery already get no second one.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE notifications_event SET status = %s, reason = '', error = '', due_at = %s, processed_at = NULL, "
+            "lease_until = NULL, lease_id = NULL, attempt_count = 0 "
+            "WHERE tenant_id = %s AND event_id = ANY(%s) AND status = %s RETURNING event_id",
+            [EventStatus.ACCEPTED.value, clock(), tenant_id, list(event_ids), EventStatus.FAILED.value],
+        )
+        return {row[0] for row in cursor.fetchall()}

@@ -17,7 +17,7 @@ from django.utils.timezone import now as clock
 from kombu.exceptions import OperationalError as BrokerError
 from redis.exceptions import RedisError
 
-from deliveries import bells
+from deliveries import bells, desks
 from deliveries.dispatch import CLAIM_SIZE, dispatch
 from deliveries.metrics import count_deliveries
 from deliveries.queues import ENRICH_TASK, SEND_TASK
@@ -33,11 +33,16 @@ from tenants.vocabulary import Channel
 
 logger = structlog.get_logger(__name__)
 
+TIME_LIMIT_S = 28
+"""A stage that takes longer is ended with its process (in a prefork pool): its events' lease is about to run out, and what
+keeps it so long must not keep it for ever. Whose fault it is shows when the suspects work alone.
+"""
+
 # The surroundings failed, not the work: the lease runs out and it is tried again as a whole.
 _SURROUNDINGS = (OperationalError, InterfaceError, RedisError, BrokerError, OSError)
 
 
-@shared_task(name=ENRICH_TASK)
+@shared_task(name=ENRICH_TASK, time_limit=TIME_LIMIT_S)
 def enrich() -> None:
     """Answer the bell: take up a chunk of due events and say whom they are for."""
     bells.answer_enrich()
@@ -72,7 +77,7 @@ def _enrich(claim: Claim, events: list[ClaimedEvent]) -> None:
         _enrich(claim, events[middle:])
 
 
-@shared_task(name=FILTER_TASK)
+@shared_task(name=FILTER_TASK, time_limit=TIME_LIMIT_S)
 def filter_(message: bytes) -> None:
     """Decide for every recipient and channel whether it may be sent."""
     _isolating("filter", unpack(message), _filter)
@@ -82,7 +87,7 @@ def _filter(chunk: Chunk) -> None:
     route.apply_async((pack(filtering.decide(chunk, now=clock())),), serializer=SERIALIZER)
 
 
-@shared_task(name=ROUTE_TASK)
+@shared_task(name=ROUTE_TASK, time_limit=TIME_LIMIT_S)
 def route(message: bytes) -> None:
     """Render and write the deliveries, and ring for the channels that have something to send."""
     _isolating("route", unpack(message), _route)
@@ -108,7 +113,7 @@ def _send_at_once(handover: sending.Handover) -> None:
         raise
 
 
-@shared_task(name=SEND_IN_APP_TASK)
+@shared_task(name=SEND_IN_APP_TASK, time_limit=TIME_LIMIT_S)
 def send_in_app(message: bytes) -> None:
     """Publish a chunk's in-app deliveries, written a moment ago."""
     sending.send_in_app(msgspec.msgpack.decode(message, type=sending.Handover))
@@ -119,8 +124,17 @@ def send(channel: int) -> None:
     """Answer a channel's bell: send what is due on it, until nothing is."""
     wanted = Channel(channel)
     bells.answer_send(wanted)
-    while dispatch(wanted) == CLAIM_SIZE[wanted]:
-        bells.ring_send(wanted)  # a full claim: others may join in
+    if not desks.sit_down(wanted):
+        return
+    try:
+        while True:
+            while dispatch(wanted) == CLAIM_SIZE[wanted]:
+                bells.ring_send(wanted)  # a full claim: others may join in
+            if desks.may_get_up(wanted):
+                return
+    except BaseException:
+        desks.leave(wanted)
+        raise
 
 
 def _isolating(stage: str, chunk: Chunk, run: Callable[[Chunk], Any]) -> None:

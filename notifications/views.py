@@ -6,9 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from django.db.models import QuerySet
 from django.http import Http404
 from django.utils.timezone import now as clock
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
+from rest_framework import generics
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -16,15 +18,19 @@ from rest_framework.views import APIView
 from deliveries import bells
 from notifications import metrics, selectors
 from notifications.intake import NewEvent, read_bulk, read_event
-from notifications.models import EventStatus
+from notifications.models import Event, EventStatus
 from notifications.openapi import BULK_BODY, EVENT_BODY
 from notifications.serializers import (
     AcceptedSerializer,
     BulkAcceptedSerializer,
     CanceledSerializer,
     EventDetailSerializer,
+    EventIdsSerializer,
+    EventQuery,
+    EventSummarySerializer,
+    ReplayedSerializer,
 )
-from notifications.services import Stored, cancel_event, store_events
+from notifications.services import Stored, cancel_event, replay_events, store_events
 from tenants.http.parsers import read_body
 from tenants.http.problems import Conflict, FieldError
 from tenants.http.structs import StructError
@@ -34,8 +40,22 @@ from tenants.vocabulary import Priority, Scope
 _EVENT_ID = OpenApiParameter("event_id", str, OpenApiParameter.PATH, description="The client's own id of the event.")
 
 
-class EventsView(APIView):
-    scopes: ClassVar = {"POST": (Scope.EVENTS_WRITE,)}
+class EventsView(generics.ListAPIView[Event]):
+    scopes: ClassVar = {"GET": (Scope.EVENTS_WRITE, Scope.DELIVERIES_READ), "POST": (Scope.EVENTS_WRITE,)}
+    serializer_class = EventSummarySerializer
+    queryset = Event.objects.none()
+
+    @extend_schema(
+        operation_id="events_list",
+        summary="Events, the newest first",
+        description="`status=failed` are the dead letters: what no stage could digest, with the reason.",
+        parameters=[EventQuery],
+    )
+    def get(self, request: Request) -> Response:
+        return self.list(request)
+
+    def get_queryset(self) -> QuerySet[Event]:
+        return selectors.events_matching(caller(self.request).tenant, selectors.EventFilter(**EventQuery.read(self.request)))
 
     @extend_schema(
         operation_id="events_create",
@@ -60,48 +80,6 @@ class EventsView(APIView):
             )
         _announce([event])
         return Response({"success": True, "eventId": stored.event_id, "status": EventStatus.ACCEPTED.label}, status=202)
-
-
-class BulkEventsView(APIView):
-    scopes: ClassVar = {"POST": (Scope.EVENTS_WRITE,)}
-
-    @extend_schema(
-        operation_id="events_bulk_create",
-        summary="Post up to 1,000 events",
-        description="Good events are taken, bad ones named; posting the same again changes nothing.",
-        request={"application/json": BULK_BODY},
-        responses={
-            202: BulkAcceptedSerializer,
-            413: OpenApiResponse(description="The body is over 512 KB."),
-        },
-    )
-    def post(self, request: Request) -> Response:
-        now = clock()
-        events: list[NewEvent] = []
-        places: list[int] = []
-        errors: list[dict[str, Any]] = []
-        for index, raw in enumerate(read_bulk(read_body(request._request))):
-            try:
-                events.append(read_event(raw, now=now))
-                places.append(index)
-            except StructError as error:
-                errors += _entry_errors(index, error.errors)
-        stored = store_events(tenant=caller(request).tenant, events=events, sandbox=caller(request).sandbox, now=now)
-        fresh = [event for event, one in zip(events, stored, strict=True) if not one.duplicate]
-        errors += _conflicts(places, stored)
-        if fresh:
-            _announce(fresh)
-        rejected = len({error["index"] for error in errors})
-        return Response(
-            {
-                "success": not errors,
-                "accepted": len(fresh),
-                "duplicates": sum(one.duplicate and not one.conflict for one in stored),
-                "rejected": rejected,
-                "errors": sorted(errors, key=lambda error: error["index"]),
-            },
-            status=202,
-        )
 
 
 class EventView(APIView):
@@ -137,6 +115,73 @@ class EventView(APIView):
         assert event is not None
         body = {"success": True, "event_id": event_id, "status": event.status, "canceled_deliveries": canceled.deliveries}
         return Response(CanceledSerializer(body).data)
+
+
+@extend_schema_view(get=extend_schema(exclude=True), delete=extend_schema(exclude=True))
+class BulkEventsView(EventView):
+    """Many at once; and the event whose id is `bulk`, if there is one."""
+
+    scopes: ClassVar = {**EventView.scopes, "POST": (Scope.EVENTS_WRITE,)}
+
+    @extend_schema(
+        operation_id="events_bulk_create",
+        summary="Post up to 1,000 events",
+        description="Good events are taken, bad ones named; posting the same again changes nothing.",
+        request={"application/json": BULK_BODY},
+        responses={
+            202: BulkAcceptedSerializer,
+            413: OpenApiResponse(description="The body is over 512 KB."),
+        },
+    )
+    def post(self, request: Request, event_id: str) -> Response:
+        now = clock()
+        events: list[NewEvent] = []
+        places: list[int] = []
+        errors: list[dict[str, Any]] = []
+        for index, raw in enumerate(read_bulk(read_body(request._request))):
+            try:
+                events.append(read_event(raw, now=now))
+                places.append(index)
+            except StructError as error:
+                errors += _entry_errors(index, error.errors)
+        stored = store_events(tenant=caller(request).tenant, events=events, sandbox=caller(request).sandbox, now=now)
+        fresh = [event for event, one in zip(events, stored, strict=True) if not one.duplicate]
+        errors += _conflicts(places, stored)
+        if fresh:
+            _announce(fresh)
+        rejected = len({error["index"] for error in errors})
+        return Response(
+            {
+                "success": not errors,
+                "accepted": len(fresh),
+                "duplicates": sum(one.duplicate and not one.conflict for one in stored),
+                "rejected": rejected,
+                "errors": sorted(errors, key=lambda error: error["index"]),
+            },
+            status=202,
+        )
+
+
+@extend_schema_view(get=extend_schema(exclude=True), delete=extend_schema(exclude=True))
+class ReplayEventsView(EventView):
+    """Many at once; and the event whose id is `retry`, if there is one."""
+
+    scopes: ClassVar = {**EventView.scopes, "POST": (Scope.EVENTS_WRITE,)}
+
+    @extend_schema(
+        operation_id="events_retry",
+        summary="Process up to 1,000 failed events again",
+        description="Each goes on where it stopped. Those that have not failed, or do not exist, are passed over.",
+        request=EventIdsSerializer,
+        responses={202: ReplayedSerializer},
+    )
+    def post(self, request: Request, event_id: str) -> Response:
+        body = EventIdsSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        replayed = replay_events(tenant_id=caller(request).tenant.pk, event_ids=set(body.validated_data["event_ids"]))
+        if replayed:
+            bells.ring_enrich()
+        return Response(ReplayedSerializer({"replayed": sorted(replayed)}).data, status=202)
 
 
 def _announce(events: Sequence[NewEvent]) -> None:

@@ -34,8 +34,10 @@ class Work(msgspec.Struct, array_like=True, frozen=True, gc=False):
     event_id: str
     event_type: str
     priority: int
-    data: dict[str, Any]
-    metadata: dict[str, Any]
+    data: str
+    """JSON"""
+    metadata: str
+    """JSON"""
     sandbox: bool
     created_at: datetime
     expires_at: datetime | None

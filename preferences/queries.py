@@ -47,6 +47,7 @@ class AddressQuery(Query):
     address = TextField(max_length=4096)
 
 
-def name_in_path(name: str, longest: int = LONGEST_USER_ID) -> OpenApiParameter:
+def name_in_path(name: str, longest: int = LONGEST_USER_ID, *, exclude: bool = False) -> OpenApiParameter:
     """How a client's own name in the path is described."""
-    return OpenApiParameter(name, {"type": "string", "minLength": 1, "maxLength": longest}, OpenApiParameter.PATH)
+    schema = {"type": "string", "minLength": 1, "maxLength": longest}
+    return OpenApiParameter(name, schema, OpenApiParameter.PATH, exclude=exclude)

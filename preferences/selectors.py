@@ -88,7 +88,8 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True):
     webhook_url: str = ""
     locale: str = ""
     timezone: str = ""
-    attributes: dict[str, Any] = {}
+    attributes: str = ""
+    """JSON; empty for none."""
     push_tokens: list[str] = []
     """Of the devices that are not retired, in the order they were registered."""
 
@@ -266,7 +267,7 @@ def _contact(columns: Sequence[Any]) -> Contact:
         webhook_url=webhook_url,
         locale=locale,
         timezone=timezone,
-        attributes=msgspec.json.decode(attributes) if attributes else {},
+        attributes=attributes or "",
         push_tokens=push_tokens,
     )
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
+import tenants.http.paths  # noqa: F401 - its converters
 from preferences.views.preferences import EffectivePreferenceView, ExplainView, PreferencesView, PreferenceView
 from preferences.views.recipients import RecipientsBulkView, RecipientsView, RecipientView
 from preferences.views.suppressions import SuppressionsView, SuppressionView
@@ -9,14 +10,14 @@ from preferences.views.topics import SubscriberView, TopicsView
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("recipients", RecipientsView.as_view()),
-    path("recipients/bulk", RecipientsBulkView.as_view()),
-    path("recipients/<str:user_id>", RecipientView.as_view()),
+    path("recipients/bulk", RecipientsBulkView.as_view(), {"user_id": "bulk"}),
+    path("recipients/<name:user_id>", RecipientView.as_view()),
     path("preferences", PreferencesView.as_view()),
     path("preferences/explain", ExplainView.as_view()),
     path("preferences/<str:preference_id>", PreferenceView.as_view()),
     path("preferences/<str:channel>/<str:event_type>", EffectivePreferenceView.as_view()),
     path("topics", TopicsView.as_view()),
-    path("topics/<str:key>/subscribers/<str:user_id>", SubscriberView.as_view()),
+    path("topics/<name:key>/subscribers/<name:user_id>", SubscriberView.as_view()),
     path("suppressions", SuppressionsView.as_view()),
     path("suppressions/<str:suppression_id>", SuppressionView.as_view()),
 ]

@@ -13,9 +13,10 @@ from liquid.exceptions import LiquidError, OutputStreamLimitError
 from markupsafe import Markup
 
 from templates_app.compiled import CompiledVersion
-from templates_app.liquid import MissingVariableError, Source, line_of
+from templates_app.liquid import MissingVariableError, Source, TooSlowError, line_of
 from tenants.vocabulary import Channel
 
+TOO_SLOW: Final = "render_too_slow"
 ROOM: Final[Mapping[str, int]] = {"subject": 2_000, "body": 100_000, "html": 500_000}
 """Characters that each part may come to, layout included."""
 
@@ -101,6 +102,8 @@ def _write(part: str, source: Source, variables: Mapping[str, Any], *, where: st
         raise _error("missing_variable", where + part, f"{error.name} is missing", error, error.name) from error
     except OutputStreamLimitError as error:
         raise _error("output_too_large", where + part, f"more than {ROOM[part]:,} characters", error) from error
+    except TooSlowError as error:
+        raise _error(TOO_SLOW, where + part, str(error.message), error) from error
     except LiquidError as error:
         raise _error("render_error", where + part, str(error.message), error) from error
     except Exception as error:

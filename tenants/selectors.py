@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import jwt
 from django.db import connection, models
 from django.utils import timezone
@@ -68,4 +70,8 @@ def user_of_token(token: str) -> tuple[Tenant, str]:
 
 
 def _is_text(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= 255 and "\x00" not in value
+    # A lone surrogate, which JSON can spell, is no character: PostgreSQL takes it as little as NUL.
+    return isinstance(value, str) and 0 < len(value) <= 255 and "\x00" not in value and not _SURROGATE.search(value)
+
+
+_SURROGATE = re.compile("[\ud800-\udfff]")

@@ -31,7 +31,7 @@ _HEAVY = (
     "config.management.commands.run_scheduler",
     "config.urls",
     "uvicorn.protocols.http.httptools_impl",
-    "uvicorn.protocols.websockets.websockets_sansio_impl",
+    "config.websocket_protocol",
 )
 
 
@@ -80,6 +80,7 @@ def _web(port: int) -> None:
         port=port,
         loop="uvloop",
         http="httptools",
+        ws="config.websocket_protocol:WebSocketProtocol",
         lifespan="off",
         log_config=None,
         access_log=False,

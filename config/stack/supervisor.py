@@ -19,7 +19,7 @@ _TIDY_EVERY_S = 5.0
 _TAIL_LINES = 12
 # A part that lived this long has recovered: its next death is a first one again.
 _RECOVERED_AFTER_S = 60.0
-_LONGEST_DELAY_S = 30.0
+_LONGEST_DELAY_S = 10.0
 _HURRIED_STOP_S = 2.0
 
 Answer = TypeVar("Answer")

@@ -32,6 +32,7 @@ from tenants.vocabulary import Channel
 
 _CALLED_BACK = "twilio"
 """The kind of account whose vendor is told where to report with each message."""
+_CIRCUIT_AT = 5
 _KEPT = "•••••••• kept unless you enter another"
 
 
@@ -84,7 +85,7 @@ class ProviderAccountForm(forms.ModelForm):  # type: ignore[type-arg]
 
 @admin.register(ProviderAccount)
 class ProviderAccountAdmin(ModelAdmin):
-    list_display = ("name", "tenant", "channel", "kind", "is_active", "circuit", "priority", "weight", "updated_at")
+    list_display = ("name", "tenant", "channel", "kind", "is_active", "priority", "weight", "updated_at")
     list_filter = (("tenant", RelatedDropdownFilter), ("channel", ChoicesDropdownFilter), "is_active")
     list_filter_submit = True
     list_select_related = ("tenant",)
@@ -107,7 +108,8 @@ class ProviderAccountAdmin(ModelAdmin):
         )
 
     def get_list_display(self, request: HttpRequest) -> Sequence[Any]:
-        return [_circuit_column() if name == "circuit" else name for name in super().get_list_display(request)]
+        shown = list(super().get_list_display(request))
+        return [*shown[:_CIRCUIT_AT], _circuit_column(), *shown[_CIRCUIT_AT:]]
 
     @property
     def conditional_fields(self) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import generics
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -104,9 +104,15 @@ class RecipientView(APIView):
         return Response(status=204)
 
 
-@extend_schema(tags=["recipients"])
-class RecipientsBulkView(APIView):
-    scopes: ClassVar = {"POST": _WRITE}
+_NOT_HERE = extend_schema(exclude=True)
+
+
+@extend_schema(tags=["recipients"], parameters=[name_in_path("user_id", exclude=True)])
+@extend_schema_view(get=_NOT_HERE, put=_NOT_HERE, patch=_NOT_HERE, delete=_NOT_HERE)
+class RecipientsBulkView(RecipientView):
+    """Many at once; and the recipient whose user id is `bulk`, if there is one."""
+
+    scopes: ClassVar = {**RecipientView.scopes, "POST": _WRITE}
 
     @extend_schema(
         summary="Create or replace up to 1,000 recipients",
@@ -114,7 +120,7 @@ class RecipientsBulkView(APIView):
         request=RecipientsBody,
         responses=BulkReportSerializer,
     )
-    def post(self, request: Request) -> Response:
+    def post(self, request: Request, user_id: str) -> Response:
         good, errors = read_rows(_rows(request.data))
         stored = services.upsert_recipients(tenant=caller(request).tenant, recipients=good)
         report = {

@@ -1,6 +1,6 @@
 """Liquid (https://shopify.github.io/liquid/) as the service speaks it: strict, bounded, without files or includes."""
 
-from templates_app.liquid.context import Context, WorkExceededError
+from templates_app.liquid.context import Context, TooSlowError, WorkExceededError
 from templates_app.liquid.environment import HTML, TEXT, Source, SourceError, line_at, line_of, parse
 from templates_app.liquid.undefined import ABSENT, MissingVariableError
 
@@ -12,6 +12,7 @@ __all__ = [
     "MissingVariableError",
     "Source",
     "SourceError",
+    "TooSlowError",
     "WorkExceededError",
     "line_at",
     "line_of",

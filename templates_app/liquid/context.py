@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import partial
 from io import StringIO
+from time import thread_time
 from typing import Any, Final, TextIO
 
 from liquid import BoundTemplate, RenderContext, Token
@@ -22,12 +23,19 @@ from templates_app.liquid.undefined import Missing
 
 WORK: Final = 1_000_000
 """What one render may cost: about a second at the very worst. A character handled, or a node rendered, costs 1."""
+MOST_CPU_S: Final = 0.25
+"""Of a thread's time, for one text: what has no price, comparing two large lists, say, costs time at least."""
+_LOOKS_AT_CLOCK_EVERY: Final = 16
 MOST_ITERATIONS: Final = 10_000
 """Of all loops of one render together."""
 
 
 class WorkExceededError(LiquidError):
     """The render used up its budget."""
+
+
+class TooSlowError(WorkExceededError):
+    """The render used up its time."""
 
 
 class Output(StringIO):
@@ -58,7 +66,7 @@ class Scope(ReadOnlyChainMap):
 class Context(RenderContext):
     """One render of one template. `null` is the same as missing, everywhere."""
 
-    __slots__ = ("iterations", "weight", "work")
+    __slots__ = ("charges", "ends_at", "iterations", "weight", "work")
 
     scope: Scope
 
@@ -77,6 +85,8 @@ class Context(RenderContext):
         self.parent_context = None
         self.weight = weight
         self.work = WORK
+        self.charges = 0
+        self.ends_at = thread_time() + MOST_CPU_S
         self.iterations = MOST_ITERATIONS
 
     def get(self, path: list[object], *, token: Token | None, default: object = UNDEFINED) -> object:
@@ -116,6 +126,9 @@ class Context(RenderContext):
         self.work -= work
         if self.work < 0:
             raise WorkExceededError("the template causes too much work", token=None)
+        self.charges += 1
+        if self.charges % _LOOKS_AT_CLOCK_EVERY == 0 and thread_time() > self.ends_at:
+            raise TooSlowError(f"the template takes more than {MOST_CPU_S:g} s", token=None)
 
     def _filtered(self, name: str, function: Callable[..., object], left: Any, *args: Any, **kwargs: Any) -> object:
         for value in (left, *args, *kwargs.values()):

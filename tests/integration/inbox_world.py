@@ -176,7 +176,16 @@ class WebsocketServer:
 def websocket_server() -> Iterator[WebsocketServer]:
     """The inbox's ASGI application behind uvicorn, in a thread."""
     application = keep_token_out_of_logs(URLRouter(websocket_urlpatterns))
-    server = uvicorn.Server(uvicorn.Config(application, port=0, lifespan="off", log_config=None, timeout_graceful_shutdown=5))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            application,
+            port=0,
+            ws="config.websocket_protocol:WebSocketProtocol",
+            lifespan="off",
+            log_config=None,
+            timeout_graceful_shutdown=5,
+        )
+    )
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), name="websocket-server")
     thread.start()
     deadline = time.monotonic() + PATIENCE_S

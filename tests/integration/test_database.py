@@ -1,11 +1,13 @@
-"""Kept connections: a live one is not asked whether it lives, a dead one is replaced before anybody meets it."""
+"""Kept connections: a live one is not asked whether it lives, a dead one is replaced; and no statement takes for ever."""
 
 from __future__ import annotations
 
 import select
 
 import pytest
-from django.db import connection, connections
+from django.db import OperationalError, connection, connections
+
+from tenants.database.limits import statements_within
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -60,3 +62,20 @@ def test_a_connection_on_which_something_came_is_asked_and_kept(kept):
 def test_a_connection_closed_on_our_side_is_replaced(kept):
     kept.connection.close()
     assert backend_pid(kept)
+
+
+def test_a_statement_that_takes_too_long_is_given_up_and_ended(kept):
+    pid = kept.connection.info.backend_pid
+    with statements_within(0.2), pytest.raises(OperationalError, match=r"within 0\.2 s"), kept.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(60)")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE pid = %s AND state = 'active'", [pid])
+        assert cursor.fetchone() == (0,)
+    kept.close_if_unusable_or_obsolete()
+    assert backend_pid(kept) != pid
+
+
+def test_a_statement_within_its_time_is_not_touched(kept):
+    pid = kept.connection.info.backend_pid
+    with statements_within(30):
+        assert backend_pid(kept) == pid

@@ -1,6 +1,7 @@
 """Intake over HTTP: what is taken, what is refused, and that nobody sees another's events."""
 
 from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote
 
 import pytest
 from django.db import connection
@@ -195,3 +196,20 @@ def test_while_developing_too(client, settings):
     settings.DEBUG = True
     response = client.post("/api/nothing/here")
     assert (response.status_code, response["Content-Type"]) == (404, "application/problem+json")
+
+
+@pytest.mark.parametrize("event_id", ["order/7", "bulk", "a/b/c", "ü/1", "bulk/x"])
+def test_an_event_of_any_name_can_be_read_and_canceled(api, event_id):
+    assert api.post("/api/events", {"eventType": "account", "userId": "u", "eventId": event_id}).status_code == 202
+    path = f"/api/events/{quote(event_id, safe='')}"
+    assert api.get(path).json()["eventId"] == event_id
+    assert api.delete(path).status_code == 200
+    assert api.get("/api/events/bulk/none").status_code == 404
+
+
+@pytest.mark.parametrize("user_id", ["team/7", "bulk"])
+def test_a_recipient_of_any_name_can_be_kept(api, user_id):
+    path = f"/api/recipients/{quote(user_id, safe='')}"
+    assert api.put(path, {"email": "a@example.com"}).status_code == 201
+    assert api.get(path).json()["userId"] == user_id
+    assert api.delete(path).status_code == 204

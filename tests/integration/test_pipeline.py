@@ -1,5 +1,8 @@
 """From a stored event to recorded deliveries, stage by stage, on a real database."""
 
+import hashlib
+import time
+
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
@@ -7,7 +10,7 @@ from django.utils.timezone import now
 
 from deliveries.models import Attempt, AttemptOutcome, Delivery
 from deliveries.states import Status
-from notifications import leases, tasks
+from notifications import enrich, leases, route, tasks
 from notifications.claims import claim_events
 from notifications.models import Event, EventStatus
 from preferences.models import Recipient
@@ -353,3 +356,57 @@ def test_statements_per_chunk_do_not_grow_with_it(api, drain, templates, tenant)
     many = statements(api, drain, 400, 1000)
     assert Delivery.objects.filter(channel=Channel.IN_APP, status=Status.SENT).count() == 403
     assert [query[:60] for query in many] == [query[:60] for query in few]
+
+
+@pytest.mark.parametrize("number", ["1e20", "18446744073709551616", "-9223372036854775809", "9" * 400, "1e308", "-0.0"])
+def test_numbers_of_any_size_arrive(api, drain, tenant, number):
+    TemplateFactory(tenant=tenant, channel=Channel.IN_APP, version__body="{{ data.amount }} {{ recipient.attributes.most }}")
+    api.put("/api/recipients/big", f'{{"attributes": {{"most": {number}}}}}', content_type="application/json")
+    body = f'{{"eventType": "account", "userId": "big", "data": {{"amount": {number}}}, "metadata": {{"n": {number}}}}}'
+    assert api.post("/api/events", body, content_type="application/json").status_code == 202
+    drain()
+    delivery = Delivery.objects.get()
+    assert (delivery.status, delivery.error) == (Status.SENT, "")
+    assert [float(shown) for shown in delivery.body.split()] == [float(number)] * 2
+
+
+def test_an_event_with_much_data_goes_out_in_small_chunks(api, drain, templates, tenant, monkeypatch):
+    monkeypatch.setattr(enrich, "MOST_BYTES", 40_000)
+    people = [{"userId": f"u{n}"} for n in range(25)]
+    event = {"eventType": "account", "to": people, "channels": ["in_app"], "data": {"userName": "x", "long": "y" * 10_000}}
+    assert api.post("/api/events", event).status_code == 202
+    handed = []
+    written = route.write
+    monkeypatch.setattr(route, "write", lambda chunk, now: handed.append(len(chunk.targets)) or written(chunk, now=now))
+    drain()
+    assert Delivery.objects.filter(status=Status.SENT).count() == 25
+    assert handed == [3] * 8 + [1]
+
+
+def test_a_claim_of_heavy_events_is_cut(api, tenant, monkeypatch):
+    monkeypatch.setattr("notifications.claims.MOST_BYTES", 20_000)
+    for n in range(6):
+        noise = hashlib.sha512(str(n).encode()).hexdigest()
+        data = {"noise": [hashlib.sha512(f"{noise}{k}".encode()).hexdigest() for k in range(100)]}
+        api.post("/api/events", {"eventType": "account", "userId": f"u{n}", "channels": ["in_app"], "data": data})
+    claim = claim_events(now=now())
+    assert 1 <= len(claim.events) < 6
+    assert claim.more
+    rest = claim_events(now=now())
+    assert not {event.id for event in claim.events} & {event.id for event in rest.events}
+    assert rest.events
+
+
+def test_a_template_too_slow_for_an_event_is_tried_once_and_fails_its_deliveries_alone(api, drain, tenant):
+    slow = "{% for i in (1..9000) %}{% if data.a == data.b %}x{% endif %}{% endfor %}"
+    TemplateFactory(tenant=tenant, channel=Channel.IN_APP, event_type="slow", version__body=slow)
+    TemplateFactory(tenant=tenant, channel=Channel.IN_APP, event_type="sound", version__body="sound")
+    data = {"a": {"x": list(range(20_000))}, "b": {"x": list(range(20_000))}}
+    people = [{"userId": f"u{n}"} for n in range(100)]
+    api.post("/api/events", {"eventType": "slow", "to": people, "channels": ["in_app"], "data": data})
+    api.post("/api/events", {"eventType": "sound", "userId": "u", "channels": ["in_app"]})
+    started = time.thread_time()
+    drain()
+    assert time.thread_time() - started < 10  # a hundred renders would be 25 s
+    assert Delivery.objects.filter(status=Status.FAILED, reason="render_too_slow").count() == 100
+    assert Delivery.objects.get(event_type="sound").status == Status.SENT

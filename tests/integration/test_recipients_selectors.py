@@ -1,5 +1,6 @@
 """What the pipeline reads and writes for a whole chunk: right, within the tenant, and in a fixed number of statements."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -43,6 +44,7 @@ def test_a_contact_has_everything_the_pipeline_needs(tenant):
         DeviceFactory(recipient=recipient, token=token)
     DeviceFactory(recipient=recipient, token="gone", retired_at=timezone.now())
     contact = recipients_by_user([(tenant.pk, "u:1@x")])[tenant.pk, "u:1@x"]
+    assert json.loads(contact.attributes) == {"plan": "pro", "first_name": "Zoë"}
     assert contact == Contact(
         user_id="u:1@x",
         email="u:1@x@example.com",
@@ -51,7 +53,7 @@ def test_a_contact_has_everything_the_pipeline_needs(tenant):
         webhook_url="https://a.co",
         locale="de-AT",
         timezone="Europe/Vienna",
-        attributes={"plan": "pro", "first_name": "Zoë"},
+        attributes=contact.attributes,
         push_tokens=["first", "second"],
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import datetime
 
 import jwt
@@ -63,3 +64,13 @@ def test_it_takes_a_servers_key_with_the_scope(tenant):
 def test_a_token_speaks_for_the_keys_own_tenant_only(api, stranger_api, stranger):
     token = stranger_api.post("/api/user-tokens", {"userId": "user_1"}).json()["token"]
     assert jwt.decode(token, options={"verify_signature": False})["iss"] == stranger.slug
+
+
+@pytest.mark.parametrize("issuer", ["\\ud800", "\\u0000", "acme\\udfff"])
+def test_an_issuer_that_is_no_text_is_refused(tenant, issuer):
+    def part(text):
+        return base64.urlsafe_b64encode(text.encode()).rstrip(b"=").decode()
+
+    header, claims = part('{"alg":"HS256","typ":"JWT"}'), part(f'{{"iss":"{issuer}","sub":"u"}}')
+    token = f"{header}.{claims}.c2ln"
+    assert APIClient(HTTP_AUTHORIZATION=f"Bearer {token}").get("/api/inbox").status_code == 401

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from datetime import timedelta
 
@@ -410,3 +411,22 @@ def test_open_sockets_are_counted(server, tenant):
 def test_an_unknown_path_is_refused(server):
     with pytest.raises(InvalidStatus):
         server.raw("../elsewhere").__enter__()
+
+
+@pytest.mark.parametrize(
+    ("path", "header", "status"), [("x" * 9_000, "", 414), ("x" * 70_000, "", 414), ("", "X-Long: " + "y" * 9_000, 431)]
+)
+def test_a_handshake_too_long_to_read_is_refused_and_closed(server, path, header, status):
+    request = [
+        f"GET /ws/notifications/?token={path} HTTP/1.1",
+        "Host: localhost",
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Version: 13",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        *([header] if header else []),
+    ]
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
+        raw.sendall("\r\n".join([*request, "", ""]).encode())
+        answer = b"".join(iter(lambda: raw.recv(4096), b""))
+    assert answer.startswith(f"HTTP/1.1 {status} ".encode())

@@ -11,7 +11,7 @@ from django.conf import settings
 from deliveries import breaker
 from deliveries.dispatch import MOST_INTERRUPTIONS, SUSPECT_AFTER
 from deliveries.models import AttemptOutcome
-from deliveries.providers.base import AUTH, Provider
+from deliveries.providers.base import AUTH, PROVIDER_FAULT, Provider
 from deliveries.providers.push import NO_LIVE_TOKEN
 from deliveries.providers.simulator import Scenario, scenario_of
 from deliveries.retry import RetryPolicy
@@ -22,13 +22,14 @@ from notifications.filter import NO_ADDRESS, OPTED_OUT, SUPPRESSED_ADDRESS
 from notifications.leases import POISON
 from notifications.route import NO_TEMPLATE
 from notifications.wire import EXPIRED
+from templates_app.rendering import TOO_SLOW
 from tenants.vocabulary import Channel
 
 POLICY = RetryPolicy()
 ROOT = Path(settings.BASE_DIR)
 PAGE = (ROOT / "docs" / "delivery-lifecycle.md").read_text()
 
-NAMED = {NO_ADDRESS, OPTED_OUT, SUPPRESSED_ADDRESS, NO_TEMPLATE, EXPIRED, AUTH, NO_LIVE_TOKEN}
+NAMED = {NO_ADDRESS, OPTED_OUT, SUPPRESSED_ADDRESS, NO_TEMPLATE, EXPIRED, AUTH, NO_LIVE_TOKEN, PROVIDER_FAULT, TOO_SLOW}
 """Codes that the code gives a name."""
 SIMULATED = {f"simulated_{scenario.value}" for scenario in (Scenario.TEMPORARY, Scenario.PERMANENT, Scenario.DOWN)}
 BUILDERS = {"Failed", "_refused", "Recorded", "recorded", "RenderError", "_error", "GiveUp", "_ended"}

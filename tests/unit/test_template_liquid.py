@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from liquid.exceptions import LiquidError
 
-from templates_app.liquid import ABSENT, HTML, TEXT, MissingVariableError, SourceError, WorkExceededError, parse
+from templates_app.liquid import ABSENT, HTML, TEXT, MissingVariableError, SourceError, TooSlowError, WorkExceededError, parse
 from templates_app.liquid.context import WORK
 
 DATA = {
@@ -186,6 +186,22 @@ def test_data_is_charged_for_by_its_size():
     assert source.write(DATA | {"long": "x" * (WORK // 4)}, room=10) == "x"
     with pytest.raises(WorkExceededError):
         source.write(DATA | {"long": "x" * (WORK // 4 + 1)}, room=10)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{% for i in (1..3000) %}" + "{% if a == b %}x{% endif %}" * 10 + "{% endfor %}",
+        "{% for i in (1..3000) %}{% ifchanged %}{{ a }}{% endifchanged %}{% endfor %}",
+        "{% for i in (1..9000) %}{% case a %}{% when b %}x{% endcase %}{% endfor %}",
+    ],
+)
+@pytest.mark.timeout(20)
+def test_what_has_no_price_is_stopped_by_the_clock(text):
+    large = {"x": list(range(40_000))}
+    source = parse(HTML, text)
+    with pytest.raises(TooSlowError):
+        source.write({"a": large, "b": {"x": list(range(40_000))}}, room=10**12)
 
 
 def test_the_output_has_a_limit():

@@ -17,6 +17,7 @@ from django.utils.timezone import now as clock
 
 from config.operations.probes import Prober, beat
 from notifications.sweep import sweep
+from tenants.database.limits import REQUEST_S, limit_statements
 
 logger = structlog.get_logger(__name__)
 
@@ -30,6 +31,7 @@ class Command(BaseCommand):
         stopped = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopped.set())
+        limit_statements(REQUEST_S)
         prober = Prober()
         logger.info("scheduler_started")
         while not stopped.wait(_EVERY_S):
