@@ -16,6 +16,7 @@ urlpatterns = [
     path("api/", include("notifications.urls")),
     path("api/", include("deliveries.urls")),
     path("api/", include("deliveries.inbox.urls")),
+    path("api/", include("deliveries.receipts.urls")),
     path("api/", include("deliveries.status_webhooks.urls")),
     path("api/", include("templates_app.urls")),
     path("api/", include("preferences.urls")),

@@ -7,7 +7,7 @@ attempt is written down as ambiguous.
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -17,7 +17,7 @@ from django.utils.timezone import now as clock
 
 from deliveries import bells, metrics
 from deliveries.handover import Handed, hand_over
-from deliveries.outcomes import attempt_outcome, attempts_of, interrupted_attempt, judge, outcome_of
+from deliveries.outcomes import Gone, attempt_outcome, attempts_of, gone_addresses, interrupted_attempt, judge, outcome_of
 from deliveries.patience import patiently
 from deliveries.providers.base import Failed, Sent
 from deliveries.retry_schedules import policies_for
@@ -32,7 +32,7 @@ from deliveries.services import (
     release_deliveries,
 )
 from deliveries.states import Status
-from preferences.services import retire_devices
+from preferences.services import add_suppressions, retire_devices
 from tenants.vocabulary import Channel
 
 logger = structlog.get_logger(__name__)
@@ -94,7 +94,7 @@ def send_claimed(channel: Channel, claimed: Sequence[ClaimedDelivery]) -> None:
     until = min(one.lease_until for one in claimed)
     results = [*patiently(lambda: _judge_all(channel, handed, clock()), until=until), *ended]
     attempts = [attempt for one in handed for attempt in attempts_of(one)]
-    held = patiently(lambda: _record(results, attempts, _dead_addresses(handed)), until=until)
+    held = patiently(lambda: _record(results, attempts, gone_addresses(channel, handed)), until=until)
     if held.announced:
         bells.ring_status_webhooks()
     _report(channel, handed, {result.id: Status(result.status) for result in results if result.id in held.ids})
@@ -111,13 +111,13 @@ def _ended(delivery: ClaimedDelivery, status: Status, reason: str) -> Recorded:
     )
 
 
-def _record(results: Sequence[Recorded], attempts: Sequence[NewAttempt], dead: Mapping[int, list[str]]) -> Changed:
-    """Write down outcomes and attempts; returns the deliveries whose lease still held."""
+def _record(results: Sequence[Recorded], attempts: Sequence[NewAttempt], gone: Gone) -> Changed:
+    """Write down outcomes and attempts; returns the deliveries that took the state recorded."""
     with transaction.atomic():
         held = record_outcomes(rows=results)
         create_attempts(rows=attempts)
-        for tenant_id, tokens in dead.items():
-            retire_devices(tenant_id=tenant_id, tokens=tokens)
+        retire_devices(tokens=gone.tokens)
+        add_suppressions(suppressions=gone.suppressions)
     return held
 
 
@@ -128,15 +128,6 @@ def _judge_all(channel: Channel, handed: Sequence[Handed], now: datetime) -> lis
         judge(one, now=now, chance=random.random(), policy=policies.get(one.delivery.tenant_id))  # noqa: S311 - spreads retries
         for one in handed
     ]
-
-
-def _dead_addresses(handed: Iterable[Handed]) -> dict[int, list[str]]:
-    dead: dict[int, list[str]] = {}
-    for one in handed:
-        for attempt in one.attempts if one.delivery.user_id else ():
-            if attempt.outcome.dead_addresses:
-                dead.setdefault(one.delivery.tenant_id, []).extend(attempt.outcome.dead_addresses)
-    return dead
 
 
 def _report(channel: Channel, handed: Sequence[Handed], held: Mapping[UUID, Status]) -> None:

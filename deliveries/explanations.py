@@ -44,6 +44,8 @@ def _cause(delivery: Delivery) -> str:
     if why:
         return why[0].lower() + why[1:]
     known = _REASONS.get(delivery.reason, "")
+    if delivery.status == Status.BOUNCED and not known:
+        known = f"{_REASONS['bounced']} ({delivery.reason})"
     if delivery.error:
         return f"{known or delivery.reason.replace('_', ' ')}: {delivery.error.rstrip('.')}"
     return known or delivery.reason.replace("_", " ")

@@ -106,7 +106,7 @@ def _try(account: ConfiguredProvider, channel: Channel, group: Sequence[Handed],
         return list(group)
     started_at, started = clock(), time.perf_counter()
     with metrics.provider_call(channel, account.name):
-        messages = [_message(channel, handed) for handed, _ in admitted]
+        messages = [_message(account, channel, handed) for handed, _ in admitted]
         outcomes = account.send_all(messages, begin_until=begin_until)
     duration_ms = round((time.perf_counter() - started) * 1000)
     for (handed, _), outcome in zip(admitted, outcomes, strict=True):
@@ -189,7 +189,7 @@ def _tallies(circuits: Sequence[Circuit | None], outcomes: Sequence[Outcome]) ->
     return tallies
 
 
-def _message(channel: Channel, handed: Handed) -> Message:
+def _message(account: ConfiguredProvider, channel: Channel, handed: Handed) -> Message:
     delivery = handed.delivery
     return Message(
         delivery_id=delivery.id,
@@ -206,4 +206,5 @@ def _message(channel: Channel, handed: Handed) -> Message:
         event_type=delivery.event_type,
         user_id=delivery.user_id,
         created_at=delivery.created_at,
+        account_id=account.account_id,
     )

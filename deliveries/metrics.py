@@ -46,6 +46,11 @@ CALLS = BulkHistogram(
 DOORBELLS = Counter(
     "notifications_doorbells", "Doorbell messages to workers; lost: the broker did not take it.", ["bell", "outcome"]
 )
+RECEIPTS = Counter(
+    "notifications_receipts",
+    "Receipts from providers; unknown: of no delivery of ours; unsigned, malformed: requests that were refused.",
+    ["provider", "kind", "result"],
+)
 CIRCUIT_TRIPS = Counter(
     "notifications_circuit_trips", "Times a provider account failed so often that it was left alone.", ["channel", "provider"]
 )
@@ -83,6 +88,11 @@ def provider_call(channel: Channel, provider: str) -> Iterator[None]:
         yield
     finally:
         CALLS.labels(channel.label, provider).observe(time.perf_counter() - started)
+
+
+def count_receipts(provider: str, kind: str, result: str, count: int) -> None:
+    """Count receipts; `kind` is empty for a request that was not read."""
+    RECEIPTS.labels(provider, kind, result).inc(count)
 
 
 def count_doorbell(bell: str, *, rung: bool) -> None:

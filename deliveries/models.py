@@ -14,7 +14,7 @@ from deliveries.retry import LONGEST_DELAY_S, MOST_RETRIES
 from deliveries.states import OPEN, UNHAPPY, Status
 from deliveries.status_webhooks.models import StatusEndpoint, StatusMessage
 from tenants.models import Tenant, TenantQuerySet
-from tenants.vocabulary import Channel, Priority
+from tenants.vocabulary import Channel, Coded, Priority
 
 __all__ = ["Attempt", "AttemptOutcome", "Delivery", "RetrySchedule", "StatusEndpoint", "StatusMessage"]
 
@@ -170,6 +170,34 @@ class Attempt(models.Model):
 
     def __str__(self) -> str:
         return f"attempt {self.number}: {self.get_outcome_display()}"
+
+
+class ReceiptKind(Coded):
+    DELIVERED = 0, "delivered"
+    BOUNCED = 1, "bounced"
+    COMPLAINED = 2, "complained"
+    DEFERRED = 3, "deferred"
+
+
+class Receipt(models.Model):
+    """What a provider reported of a delivery after it took the message. Repeated, it is still one row; never changed."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    delivery = models.ForeignKey(
+        Delivery, on_delete=models.CASCADE, db_constraint=False, db_index=False, related_name="receipts"
+    )
+    kind = models.SmallIntegerField(choices=ReceiptKind.choices)
+    code = models.CharField(max_length=60, blank=True, help_text="The provider's code.")
+    response = models.TextField(blank=True, help_text="An excerpt of what the provider wrote.")
+    at = models.DateTimeField(help_text="When it happened, by the provider's clock if it says.")
+    received_at = models.DateTimeField(default=now)
+
+    class Meta:
+        ordering = ("at", "id")
+        constraints = [models.UniqueConstraint("delivery", "kind", "code", name="receipt_once")]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.code}".strip()
 
 
 class RetrySchedule(models.Model):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -16,6 +18,9 @@ from deliveries.models import AttemptOutcome
 from deliveries.providers.base import LONGEST_EXCERPT, Failed, Failure, Outcome, Receipt, Sent
 from deliveries.services import ClaimedDelivery, NewAttempt, Recorded
 from deliveries.states import Status
+from preferences.models import Suppression
+from preferences.services import NewSuppression
+from tenants.vocabulary import Channel
 
 _FAILURES: Final = {
     Failure.PERMANENT: AttemptOutcome.PERMANENT,
@@ -127,3 +132,31 @@ def interrupted_attempt(delivery: ClaimedDelivery) -> NewAttempt:
         started_at=clock(),
         duration_ms=0,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Addresses that the providers of a chunk said are gone for good."""
+
+    tokens: list[tuple[int, str]] = field(default_factory=list)
+    """Push tokens to retire, each with its tenant's id."""
+    suppressions: list[NewSuppression] = field(default_factory=list)
+
+
+def gone_addresses(channel: Channel, handed: Iterable[Handed]) -> Gone:
+    gone = Gone()
+    reason = Suppression.Reason.UNREGISTERED if channel is Channel.PUSH else Suppression.Reason.BOUNCE
+    for one in handed:
+        tenant_id = one.delivery.tenant_id
+        for attempt in one.attempts:
+            outcome, dead = attempt.outcome, attempt.outcome.dead_addresses
+            if channel is Channel.PUSH:
+                gone.tokens.extend((tenant_id, token) for token in dead)
+            # The sandbox's addresses are there to be tried again and again.
+            if dead and attempt.provider and not attempt.provider.is_sandbox:
+                detail = outcome.code if isinstance(outcome, Sent) else f"{outcome.code}: {outcome.message}"
+                gone.suppressions.extend(
+                    NewSuppression(tenant_id=tenant_id, channel=channel, address=address, reason=reason.value, detail=detail)
+                    for address in dead
+                )
+    return gone

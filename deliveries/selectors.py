@@ -47,9 +47,10 @@ def deliveries_matching(tenant: Tenant, wanted: DeliveryFilter) -> QuerySet[Deli
 
 
 def delivery_by_id(tenant: Tenant, delivery_id: str) -> Delivery | None:
-    """The tenant's delivery with this id and its attempts; None also for what is not an id at all."""
+    """The tenant's delivery with this id, its attempts and receipts; None also for what is not an id at all."""
     named = _as_id(delivery_id)
-    return Delivery.objects.for_tenant(tenant).filter(*named).prefetch_related("attempts").first() if named else None
+    mine = Delivery.objects.for_tenant(tenant).prefetch_related("attempts", "receipts")
+    return mine.filter(*named).first() if named else None
 
 
 def events_of_user(user_id: str, limit: int) -> dict[int, set[str]]:

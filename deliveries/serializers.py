@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from rest_framework import serializers
 
-from deliveries.models import AttemptOutcome, Delivery
+from deliveries.models import AttemptOutcome, Delivery, ReceiptKind
 from deliveries.states import OPEN, Status
 from deliveries.statistics import LONGEST_PERIOD_H
 from tenants.http.queries import Query
@@ -82,6 +82,14 @@ class AttemptSerializer(CamelSerializer):
     duration_ms = serializers.IntegerField()
 
 
+class ReceiptSerializer(CamelSerializer):
+    kind = CodedField(ReceiptKind)
+    code = TextOrNull(help_text="The provider's code.")
+    response = TextOrNull(help_text="An excerpt of what the provider wrote.")
+    at = serializers.DateTimeField(help_text="When it happened, by the provider's clock if it says.")
+    received_at = serializers.DateTimeField()
+
+
 class DeliverySerializer(CamelSerializer):
     id = serializers.UUIDField()
     event_id = serializers.CharField()
@@ -117,6 +125,7 @@ class DeliverySerializer(CamelSerializer):
 
 class DeliveryDetailSerializer(DeliverySerializer):
     attempts = AttemptSerializer(many=True)
+    receipts = ReceiptSerializer(many=True, help_text="What the provider reported after it took the message.")
 
 
 class LatencySerializer(CamelSerializer):

@@ -183,13 +183,20 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
     delivered_at: datetime | None = None
 
 
-_RECORD = announcing("""
+# A receipt may have come first and said how it ended (3: delivered, 4: bounced). It left the lease, so that who sent it and
+# how is still recorded; the state stays the receipt's.
+_RECORD = announcing(
+    """
 UPDATE deliveries_delivery d
-SET status = r.status, reason = r.reason, error = r.error, provider = r.provider, provider_account_id = r.provider_account_id,
+SET status = CASE WHEN d.status = 1 THEN r.status ELSE d.status END,
+    reason = CASE WHEN d.status = 1 THEN r.reason ELSE d.reason END,
+    error = CASE WHEN d.status = 1 THEN r.error ELSE d.error END,
+    provider = r.provider, provider_account_id = r.provider_account_id,
     provider_message_id = r.provider_message_id, sandbox = d.sandbox OR r.sandbox, attempt_count = r.attempt_count,
     retry_count = r.retry_count,
     next_attempt_at = COALESCE(r.next_attempt_at, d.next_attempt_at), lease_until = NULL,
-    sent_at = COALESCE(r.sent_at, d.sent_at), delivered_at = COALESCE(r.delivered_at, d.delivered_at)
+    sent_at = CASE WHEN d.status = 1 THEN COALESCE(r.sent_at, d.sent_at) ELSE d.sent_at END,
+    delivered_at = CASE WHEN d.status = 1 THEN COALESCE(r.delivered_at, d.delivered_at) ELSE d.delivered_at END
 FROM unnest(
     %(id)s::uuid[], %(lease_until)s::timestamptz[], %(status)s::smallint[], %(reason)s::text[], %(error)s::text[],
     %(provider)s::text[], %(provider_account_id)s::uuid[], %(provider_message_id)s::text[], %(sandbox)s::bool[],
@@ -199,18 +206,23 @@ FROM unnest(
     id, lease_until, status, reason, error, provider, provider_account_id, provider_message_id, sandbox, attempt_count,
     retry_count, next_attempt_at, sent_at, delivered_at
 )
-WHERE d.id = r.id AND d.status = 1 AND d.lease_until = r.lease_until
-""")
+WHERE d.id = r.id AND d.status IN (1, 3, 4) AND d.lease_until = r.lease_until
+""",
+    was="CASE WHEN d.status = r.status THEN 1 ELSE d.status END",
+    returning=("d.status = r.status",),
+)
 
 
 def record_outcomes(*, rows: Sequence[Recorded]) -> Changed:
-    """Record a chunk's outcomes; returns those whose lease still held."""
+    """Record a chunk's outcomes; returns those whose lease still held and whose state no receipt had decided before."""
     if not rows:
         return _NOTHING
     columns: dict[str, Any] = columns_of(Recorded, rows)
     with connection.cursor() as cursor:
         cursor.execute(_RECORD, columns)
-        return Changed.of(cursor.fetchall())
+        found = cursor.fetchall()
+    took = {row_id for row_id, _, is_as_recorded in found if is_as_recorded}
+    return Changed(took, announced=bool(found) and found[0][1])
 
 
 class NewAttempt(msgspec.Struct, frozen=True, gc=False):

@@ -11,7 +11,7 @@ import msgspec
 from django.db import connection
 from django.db.models import QuerySet
 
-from deliveries.models import Attempt, AttemptOutcome, Delivery
+from deliveries.models import Attempt, AttemptOutcome, Delivery, Receipt, ReceiptKind
 from deliveries.states import Status
 from deliveries.status_webhooks.metadata import EventKey
 from notifications.models import Event, EventStatus, EventType
@@ -48,13 +48,13 @@ def events_matching(tenant: Tenant, wanted: EventFilter) -> QuerySet[Event]:
 
 
 def deliveries_of_event(tenant: Tenant, event_id: str) -> list[Delivery]:
-    """An event's deliveries with their attempts, oldest first, at most `MOST_SHOWN`; two statements."""
-    deliveries = Delivery.objects.for_tenant(tenant).filter(event_id=event_id).order_by("id").prefetch_related("attempts")
-    return list(deliveries[:MOST_SHOWN])
+    """An event's deliveries with their attempts and receipts, oldest first, at most `MOST_SHOWN`; three statements."""
+    deliveries = Delivery.objects.for_tenant(tenant).filter(event_id=event_id).order_by("id")
+    return list(deliveries.prefetch_related("attempts", "receipts")[:MOST_SHOWN])
 
 
 def timeline(event: Event, deliveries: Sequence[Delivery]) -> list[dict[str, Any]]:
-    """What happened to the event and its deliveries, in order: `{at, type, deliveryId?, channel?, detail?}`."""
+    """What happened to the event and its deliveries, in order: `{at, type, delivery_id?, channel?, detail?}`."""
     entries = [*_event_entries(event)]
     for delivery in deliveries:
         entries += _delivery_entries(delivery)
@@ -71,7 +71,7 @@ def _event_entries(event: Event) -> Iterator[dict[str, Any]]:
 
 
 def _delivery_entries(delivery: Delivery) -> Iterator[dict[str, Any]]:
-    about = {"deliveryId": delivery.id, "channel": str(Channel(delivery.channel).label)}
+    about = {"delivery_id": delivery.id, "channel": str(Channel(delivery.channel).label)}
     status = Status(delivery.status)
     if status in {Status.SUPPRESSED, Status.EXPIRED} and not delivery.attempt_count:
         yield {"at": delivery.created_at, "type": f"delivery.{status.label}", **about, "detail": delivery.reason}
@@ -79,7 +79,12 @@ def _delivery_entries(delivery: Delivery) -> Iterator[dict[str, Any]]:
     yield {"at": delivery.created_at, "type": "delivery.created", **about}
     for attempt in delivery.attempts.all():
         yield _attempt_entry(attempt, about)
-    for at, name in ((delivery.delivered_at, "delivered"), (delivery.seen_at, "seen"), (delivery.read_at, "read")):
+    receipts = delivery.receipts.all()
+    for receipt in receipts:
+        yield _receipt_entry(receipt, about)
+    # Where the hand-over itself said that it arrived, there is no receipt.
+    arrived = None if any(receipt.kind == ReceiptKind.DELIVERED for receipt in receipts) else delivery.delivered_at
+    for at, name in ((arrived, "delivered"), (delivery.seen_at, "seen"), (delivery.read_at, "read")):
         if at is not None:
             yield {"at": at, "type": f"delivery.{name}", **about}
 
@@ -89,6 +94,12 @@ def _attempt_entry(attempt: Attempt, about: dict[str, Any]) -> dict[str, Any]:
         return {"at": attempt.started_at, "type": "delivery.sent", **about, "detail": attempt.provider}
     detail = f"attempt {attempt.number}: {AttemptOutcome(attempt.outcome).label}, {attempt.code}"
     return {"at": attempt.started_at, "type": "delivery.attempt_failed", **about, "detail": detail}
+
+
+def _receipt_entry(receipt: Receipt, about: dict[str, Any]) -> dict[str, Any]:
+    detail = ": ".join(part for part in (receipt.code, receipt.response) if part)
+    entry = {"at": receipt.at, "type": f"delivery.{ReceiptKind(receipt.kind).label}", **about}
+    return entry | ({"detail": detail} if detail else {})
 
 
 class EventTypes:

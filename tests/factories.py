@@ -10,7 +10,7 @@ import factory
 from django.utils.timezone import now
 from factory.django import DjangoModelFactory
 
-from deliveries.models import Attempt, AttemptOutcome, Delivery
+from deliveries.models import Attempt, AttemptOutcome, Delivery, Receipt, ReceiptKind
 from deliveries.states import Status
 from notifications.models import Event, EventType, Rule
 from preferences.models import Device, Preference, Recipient, Suppression, Topic
@@ -171,3 +171,12 @@ class AttemptFactory(DjangoModelFactory):
     provider = "smtp"
     started_at = factory.LazyFunction(now)
     duration_ms = 12
+
+
+class ReceiptFactory(DjangoModelFactory):
+    class Meta:
+        model = Receipt
+
+    delivery = factory.SubFactory(DeliveryFactory)
+    kind = ReceiptKind.DELIVERED
+    at = factory.LazyFunction(now)

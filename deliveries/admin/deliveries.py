@@ -31,7 +31,7 @@ from deliveries.admin.presentation import (
     shortened,
 )
 from deliveries.explanations import sentence
-from deliveries.models import Attempt, Delivery
+from deliveries.models import Attempt, Delivery, Receipt
 from deliveries.selectors import deliveries_named
 from deliveries.services import replay
 from deliveries.states import OPEN, Status
@@ -44,7 +44,30 @@ _MOST_AT_ONCE = 1000
 _OUTCOME_COLOURS = {"sent": "success", "permanent": "danger"}
 
 
-class AttemptInline(TabularInline):
+_KIND_COLOURS = {"delivered": "success", "bounced": "danger", "complained": "danger"}
+
+
+class _WrittenOnceInline(TabularInline):
+    """What a delivery brought with it: shown to those who may see the delivery, changed by nobody."""
+
+    extra = 0
+    can_delete = False
+    hide_title = True
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return bool(request.user.has_perm("deliveries.view_delivery"))
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class AttemptInline(_WrittenOnceInline):
     model = Attempt
     fields = readonly_fields = (
         "number",
@@ -56,9 +79,6 @@ class AttemptInline(TabularInline):
         "started_at",
         "duration",
     )
-    extra = 0
-    can_delete = False
-    hide_title = True
     verbose_name_plural = "Attempts"
 
     @display(description="Outcome")
@@ -77,17 +97,23 @@ class AttemptInline(TabularInline):
     def duration(self, attempt: Attempt) -> str:
         return f"{attempt.duration_ms} ms"
 
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return bool(request.user.has_perm("deliveries.view_delivery"))
 
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+class ReceiptInline(_WrittenOnceInline):
+    model = Receipt
+    fields = readonly_fields = ("kind_label", "code", "response", "happened", "received")
+    verbose_name_plural = "Receipts"
 
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+    @display(description="Kind")
+    def kind_label(self, receipt: Receipt) -> SafeString | str:
+        return labelled(str(receipt.get_kind_display()), _KIND_COLOURS)
 
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+    @display(description="Happened")
+    def happened(self, receipt: Receipt) -> str:
+        return moment(receipt.at)
+
+    @display(description="Received")
+    def received(self, receipt: Receipt) -> str:
+        return moment(receipt.received_at)
 
 
 @admin.register(Delivery)
@@ -106,7 +132,7 @@ class DeliveryAdmin(KeysetModelAdmin):
     list_fullwidth = True
     search_fields = ("id",)
     search_help_text = "User id, event id, address or delivery id, whole or its beginning"
-    inlines = (AttemptInline,)
+    inlines = (AttemptInline, ReceiptInline)
     actions: ClassVar = ["send_again_selected"]
     actions_detail: ClassVar = ["send_again"]
     fieldsets = (

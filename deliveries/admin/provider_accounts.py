@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 from django import forms
+from django.conf import settings
 from django.contrib import admin
 from django.http import HttpRequest
 from redis.exceptions import RedisError
@@ -25,9 +26,12 @@ from unfold.widgets import (
 from deliveries import breaker
 from deliveries.providers import registry
 from deliveries.providers.credentials import Field
+from deliveries.receipts import addresses
 from tenants.models import ProviderAccount
 from tenants.vocabulary import Channel
 
+_CALLED_BACK = "twilio"
+"""The kind of account whose vendor is told where to report with each message."""
 _CIRCUIT_AT = 5
 _KEPT = "•••••••• kept unless you enter another"
 
@@ -87,7 +91,21 @@ class ProviderAccountAdmin(ModelAdmin):
     list_select_related = ("tenant",)
     search_fields = ("name__icontains", "kind__startswith")
     ordering = ("tenant", "channel", "priority", "name")
-    readonly_on_change: ClassVar = ("tenant", "channel", "kind", "created_at", "updated_at")
+    readonly_on_change: ClassVar = ("tenant", "channel", "kind", "created_at", "updated_at", "receipts")
+
+    @display(description="Receipts")
+    def receipts(self, account: ProviderAccount) -> str:
+        """What to enter at the vendor, so that it reports what became of the messages."""
+        if account.kind not in registry.kinds():
+            return "–"
+        if registry.provider_class(_channel_of(account.kind), account.kind).receipt_key:
+            return f"Enter at the vendor: {addresses.email_url(account.kind, str(account.pk))}"
+        if account.kind != _CALLED_BACK:
+            return "The vendor sends none."
+        is_told = addresses.is_public(settings.PUBLIC_URL)
+        return (
+            "The vendor is told the URL with each message." if is_told else "None come: PUBLIC_URL cannot be reached by others."
+        )
 
     def get_list_display(self, request: HttpRequest) -> Sequence[Any]:
         shown = list(super().get_list_display(request))
@@ -116,7 +134,7 @@ class ProviderAccountAdmin(ModelAdmin):
             return ((None, {"fields": (("tenant", "name"), "kind")}), ("Credentials", {"fields": credentials}), use)
         return (
             (None, {"fields": (("tenant", "name"), ("channel", "kind"), ("created_at", "updated_at"))}),
-            ("Credentials", {"fields": credentials}),
+            ("Credentials", {"fields": [*credentials, "receipts"]}),
             use,
         )
 

@@ -76,6 +76,8 @@ class Message:
     created_at: datetime
     sender: str = ""
     """The tenant's own From address or number, if it has one."""
+    account_id: UUID | None = None
+    """The tenant's account that is asked; None for the installation's own."""
 
     @property
     def address(self) -> str:
@@ -158,6 +160,8 @@ class Provider(ABC):
     is_sandbox: ClassVar[bool] = False
     fields: ClassVar[tuple[Field, ...]] = ()
     """What the account's credentials consist of; they are the keyword arguments of the constructor."""
+    receipt_key: ClassVar[str] = ""
+    """The one of `fields` by which the vendor's receipts are verified. Empty: it sends none, or needs no key of its own."""
 
     _secrets: tuple[str, ...] = ()
 

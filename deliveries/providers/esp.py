@@ -5,6 +5,7 @@ Amazon SES is used over its SMTP interface (`smtp`): anymail's SES backend would
 
 from __future__ import annotations
 
+import base64
 import threading
 import warnings
 from typing import Any, ClassVar
@@ -12,11 +13,24 @@ from typing import Any, ClassVar
 import requests
 from anymail.exceptions import AnymailError, AnymailRecipientsRefused
 from anymail.message import AnymailStatus
+from cryptography.hazmat.primitives.serialization import load_der_public_key
 from django.core.mail import EmailMultiAlternatives
 from django.core.mail.backends.base import BaseEmailBackend
 from django.utils.module_loading import import_string
+from standardwebhooks import Webhook
+from standardwebhooks.webhooks import EmptyWebhookSecretError
 
-from deliveries.providers.base import LONGEST_EXCERPT, Failed, Failure, Field, Message, Outcome, Provider, Sent
+from deliveries.providers.base import (
+    LONGEST_EXCERPT,
+    Failed,
+    Failure,
+    Field,
+    Message,
+    Outcome,
+    Provider,
+    ProviderConfigError,
+    Sent,
+)
 from deliveries.providers.http import failed_by_vendor, failed_request, single_try_adapter
 from deliveries.providers.mail import build_mail, never_a_mail
 from tenants.vocabulary import Channel
@@ -27,6 +41,12 @@ _OTHERS = (
     Field("api_url", required=False, help="Another region's address, or a proxy's. Empty: the vendor's own."),
 )
 _REFUSED = frozenset({"invalid", "rejected", "failed"})
+_WEBHOOK_SECRET = Field(
+    "webhook_secret",
+    required=False,
+    secret=True,
+    help="For receipts: user:password, which the vendor sends along as basic authentication. Empty: none are taken.",
+)
 
 
 class EspProvider(Provider):
@@ -39,10 +59,18 @@ class EspProvider(Provider):
     """To connect, to answer."""
 
     def __init__(self, *, from_email: str, **options: Any) -> None:
+        self._check_receipt_key(options.pop(self.receipt_key))
         self._from_email = from_email
         self._options = {name: value for name, value in options.items() if value}
         self._backend: Any = None
         self._lock = threading.Lock()
+
+    @classmethod
+    def _check_receipt_key(cls, key: str) -> None:
+        """Raises ProviderConfigError for one that no receipt can be verified by; most vendors' is basic authentication."""
+        user, _, password = key.partition(":")
+        if key and not (user and password and key.isascii()):
+            raise ProviderConfigError(cls.receipt_key, "This must be a user name, a colon and a password.")
 
     def send(self, message: Message) -> Outcome:
         mail = build_mail(message, from_email=self._from_email)
@@ -80,37 +108,86 @@ class EspProvider(Provider):
 class BrevoProvider(EspProvider):
     name = "brevo"
     backend = "anymail.backends.brevo.EmailBackend"
-    fields = (_API_KEY, *_OTHERS)
+    receipt_key = "webhook_secret"
+    fields = (_API_KEY, *_OTHERS, _WEBHOOK_SECRET)
 
 
 class MailgunProvider(EspProvider):
     name = "mailgun"
     backend = "anymail.backends.mailgun.EmailBackend"
-    fields = (_API_KEY, Field("sender_domain", required=False, help="Empty: the domain of the From address."), *_OTHERS)
+    receipt_key = "webhook_signing_key"
+    fields = (
+        _API_KEY,
+        Field("sender_domain", required=False, help="Empty: the domain of the From address."),
+        *_OTHERS,
+        Field(
+            "webhook_signing_key",
+            required=False,
+            secret=True,
+            help="For receipts: the HTTP webhook signing key. Empty: none are taken.",
+        ),
+    )
+
+    @classmethod
+    def _check_receipt_key(cls, key: str) -> None:
+        if not key.isascii():
+            raise ProviderConfigError(cls.receipt_key, "This must be the signing key that Mailgun shows.")
 
 
 class PostmarkProvider(EspProvider):
     name = "postmark"
     backend = "anymail.backends.postmark.EmailBackend"
-    fields = (Field("server_token", secret=True), Field("message_stream", required=False), *_OTHERS)
+    receipt_key = "webhook_secret"
+    fields = (Field("server_token", secret=True), Field("message_stream", required=False), *_OTHERS, _WEBHOOK_SECRET)
 
 
 class ResendProvider(EspProvider):
     name = "resend"
     backend = "anymail.backends.resend.EmailBackend"
-    fields = (_API_KEY, *_OTHERS)
+    receipt_key = "signing_secret"
+    fields = (
+        _API_KEY,
+        *_OTHERS,
+        Field("signing_secret", required=False, secret=True, help="For receipts: the webhook's whsec_… Empty: none are taken."),
+    )
+
+    @classmethod
+    def _check_receipt_key(cls, key: str) -> None:
+        try:
+            if key:
+                Webhook(key)
+        except (ValueError, EmptyWebhookSecretError) as error:
+            raise ProviderConfigError(cls.receipt_key, "This must be the signing secret that Resend shows.") from error
 
 
 class SendGridProvider(EspProvider):
     name = "sendgrid"
     backend = "anymail.backends.sendgrid.EmailBackend"
-    fields = (_API_KEY, *_OTHERS)
+    receipt_key = "webhook_verification_key"
+    fields = (
+        _API_KEY,
+        *_OTHERS,
+        Field(
+            "webhook_verification_key",
+            required=False,
+            help="For receipts: the verification key of the Signed Event Webhook. Empty: none are taken.",
+        ),
+    )
+
+    @classmethod
+    def _check_receipt_key(cls, key: str) -> None:
+        try:
+            if key:
+                load_der_public_key(base64.b64decode(key))
+        except ValueError as error:
+            raise ProviderConfigError(cls.receipt_key, "This must be the public key that SendGrid shows.") from error
 
 
 class SparkPostProvider(EspProvider):
     name = "sparkpost"
     backend = "anymail.backends.sparkpost.EmailBackend"
-    fields = (_API_KEY, Field("subaccount", required=False), *_OTHERS)
+    receipt_key = "webhook_secret"
+    fields = (_API_KEY, Field("subaccount", required=False), *_OTHERS, _WEBHOOK_SECRET)
 
 
 def _sent(mail: EmailMultiAlternatives) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import re
 import smtplib
 import threading
 import time
@@ -165,6 +166,9 @@ class _Connection(EmailBackend):
 
 
 _LOST_BEFORE_DATA = "connection_lost"
+# Enhanced status codes (RFC 3463, 3.2; RFC 7505, 4.2) that say of an address that it is none: no such mailbox, no such domain,
+# bad syntax, moved, a domain without mail. A bare 550 may as well be about us: a policy, a block list.
+_GONE = re.compile(r"\d{3}[ -]5\.1\.(1|2|3|6|10)\b")
 
 
 def _attempt(connection: _Connection, mail: EmailMultiAlternatives, deadline: float) -> Outcome:
@@ -182,14 +186,16 @@ def _attempt(connection: _Connection, mail: EmailMultiAlternatives, deadline: fl
     except ValueError as error:  # Django will not write out such a header
         return never_a_mail(error)
     except (OSError, smtplib.SMTPException) as error:
-        return _failed(error, content_begun=session.content_begun)
+        return _failed(error, mail.to[0], content_begun=session.content_begun)
     return Sent(message_id=mail.extra_headers["Message-ID"], code="250", response=session.accepted_as)
 
 
-def _failed(error: OSError | smtplib.SMTPException, *, content_begun: bool) -> Failed:
+def _failed(error: OSError | smtplib.SMTPException, address: str, *, content_begun: bool) -> Failed:
     if isinstance(error, smtplib.SMTPRecipientsRefused):
         code, reply = next(iter(error.recipients.values()))
-        return replace(_refused(code, reply), about_address=True)
+        refused = _refused(code, reply)
+        is_gone = refused.failure is Failure.PERMANENT and _GONE.match(refused.response)
+        return replace(refused, about_address=True, dead_addresses=(address,) if is_gone else ())
     if isinstance(error, smtplib.SMTPResponseException):
         return _refused(error.smtp_code, error.smtp_error)
     if isinstance(error, smtplib.SMTPNotSupportedError):

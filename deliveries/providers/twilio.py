@@ -15,6 +15,7 @@ from twilio.rest import Client
 
 from deliveries.providers.base import LONGEST_EXCERPT, Failed, Failure, Field, Message, Outcome, Provider, Sent
 from deliveries.providers.http import failed_by_vendor, failed_request, single_try_adapter
+from deliveries.receipts.addresses import twilio_callback
 from tenants.vocabulary import Channel
 
 # Where the HTTP status alone would mislead; every other 4xx is permanent. https://www.twilio.com/docs/api/errors
@@ -52,9 +53,12 @@ class TwilioProvider(Provider):
 
     def send(self, message: Message) -> Outcome:
         sender = message.sender or self._from_number
-        origin = {"messaging_service_sid": sender} if sender.startswith("MG") else {"from_": sender}
+        options = {"messaging_service_sid": sender} if sender.startswith("MG") else {"from_": sender}
+        callback = twilio_callback(message.account_id, message.delivery_id)
+        if callback:
+            options["status_callback"] = callback
         try:
-            taken = self._client.messages.create(to=message.address, body=message.body, **origin)
+            taken = self._client.messages.create(to=message.address, body=message.body, **options)
         except _RefusedError as error:
             return _failed(error.response)
         except requests.RequestException as error:

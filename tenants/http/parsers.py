@@ -25,14 +25,15 @@ class JSONParser(parsers.BaseParser):
         return decode_json(stream.read(settings.MAX_BODY_BYTES + 1))
 
 
-def read_body(request: HttpRequest) -> bytes:
-    """The raw body; 413 beyond `MAX_BODY_BYTES`."""
+def read_body(request: HttpRequest, limit: int | None = None) -> bytes:
+    """The raw body; 413 beyond `limit` bytes, by default `MAX_BODY_BYTES`."""
+    most = settings.MAX_BODY_BYTES if limit is None else limit
     declared = request.META.get("CONTENT_LENGTH") or "0"
-    if declared.isdecimal() and int(declared) > settings.MAX_BODY_BYTES:
-        raise PayloadTooLarge
+    if declared.isdecimal() and int(declared) > most:
+        raise PayloadTooLarge.than(most)
     body = request.body
-    if len(body) > settings.MAX_BODY_BYTES:
-        raise PayloadTooLarge
+    if len(body) > most:
+        raise PayloadTooLarge.than(most)
     return body
 
 

@@ -69,6 +69,11 @@ class PayloadTooLarge(exceptions.APIException):
     default_detail = "The body is larger than 512 KB."
     default_code = "too_large"
 
+    @classmethod
+    def than(cls, limit: int) -> PayloadTooLarge:
+        """`limit` in bytes."""
+        return cls(f"The body is larger than {limit // 1024} KB.")
+
 
 def problem(
     status: int, detail: str, *, errors: Sequence[FieldError] = (), headers: dict[str, str] | None = None

@@ -35,6 +35,7 @@ from deliveries.states import Status
 from notifications.models import Event
 from notifications.queues import QUEUES
 from templates_app.models import Layout
+from tenants.models import ProviderAccount
 from tenants.services import create_api_key, create_user_token
 from tenants.vocabulary import Channel, Scope
 from tests.factories import (
@@ -84,6 +85,13 @@ def make_world() -> World:
     defaults = {"tenant": tenant, "event_id": "evt_1", "event_type": "account", "user_id": USER, "accepted_at": now()}
     failed = Delivery.objects.create(channel=Channel.EMAIL, status=Status.FAILED, **defaults)
     item = Delivery.objects.create(channel=Channel.IN_APP, status=Status.SENT, sent_at=now(), **defaults)
+    account = ProviderAccount.objects.create(
+        tenant=tenant,
+        channel=Channel.EMAIL,
+        kind="postmark",
+        name="Postmark",
+        credentials={"server_token": "server-token", "webhook_secret": "postmark:webhook-secret"},
+    )
     things = {
         "/api/admin/layouts/": {"id": Layout.objects.create(tenant=tenant, name="Brand", html="{{ content }}").pk},
         "/api/admin/templates/": {"id": TemplateFactory(tenant=tenant).pk},
@@ -93,6 +101,8 @@ def make_world() -> World:
         "/api/inbox/": {"id": item.pk},
         "/api/preferences/{channel}/": {"channel": "email", "event_type": "account"},
         "/api/preferences/": {"preference_id": PreferenceFactory(tenant=tenant, user_id=USER, channel=Channel.SMS).pk},
+        "/api/receipts/email/": {"kind": "postmark", "account": account.pk},
+        "/api/receipts/twilio/": {"account": "installation", "delivery_id": failed.pk},
         "/api/recipients/": {"user_id": USER},
         "/api/rules/": {"id": RuleFactory(tenant=tenant).pk},
         "/api/status-webhooks/": {"id": StatusEndpoint.objects.create(tenant=tenant, url="https://127.0.0.1:9/").pk},

@@ -5,6 +5,10 @@ from __future__ import annotations
 import base64
 import secrets
 from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from twilio.request_validator import RequestValidator
 
 from tests.doubles.http import Answer, Behaviour, HttpDouble, Request
 
@@ -36,6 +40,26 @@ class TwilioDouble(HttpDouble):
         if missing:
             return self._refuse(400, "21604", f"A '{missing[0]}' is required")
         return self._accept(request)
+
+    def call_back(self, sid: str, status: str, *, to: str, auth_token: str = "", **fields: str) -> requests.Response:
+        """The status callback of a message that was taken, posted to `to`: the server behind the proxy of the URL that Twilio
+        was told, which is what it signs. Another `auth_token` makes a forgery.
+        """
+        told = self.by_sid[sid].form["StatusCallback"]
+        form = {
+            "AccountSid": self.account_sid,
+            "ApiVersion": "2010-04-01",
+            "From": self.by_sid[sid].form.get("From", ""),
+            "MessageSid": sid,
+            "MessageStatus": status,
+            "SmsSid": sid,
+            "SmsStatus": status,
+            "To": self.by_sid[sid].form["To"],
+            **fields,
+        }
+        signature = RequestValidator(auth_token or self.auth_token).compute_signature(told, form)
+        url = to + urlsplit(told).path
+        return requests.post(url, data=form, headers={"X-Twilio-Signature": signature}, timeout=10)
 
     def _accept(self, request: Request) -> Answer:
         form = request.form

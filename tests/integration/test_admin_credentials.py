@@ -196,3 +196,48 @@ def test_the_page_of_an_account_whose_kind_is_gone_still_opens(root, account, te
     url = f"{ACCOUNTS}{account.pk}/change/"
     assert root.get(url).status_code == 200
     assert root.post(url, account_form(tenant, name="renamed")).status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("public_url", "said"),
+    [
+        ("https://notify.example.com", "told the URL with each message"),
+        ("http://127.0.0.1:8000", "PUBLIC_URL cannot be reached"),
+    ],
+)
+def test_twilio_needs_no_url_entered(root, account, settings, public_url, said):
+    settings.PUBLIC_URL = public_url
+    assert said in root.get(f"{ACCOUNTS}{account.pk}/change/").content.decode()
+
+
+def email_form(tenant, kind, **values):
+    form = account_form(tenant, kind=kind) | {f"{kind}__{name}": value for name, value in values.items()}
+    return {name: value for name, value in form.items() if not name.startswith("twilio__")}
+
+
+def test_the_url_to_enter_at_an_email_vendor_is_shown_and_its_secret_is_not(root, tenant, settings):
+    settings.PUBLIC_URL = "https://notify.example.com"
+    form = email_form(tenant, "postmark", server_token="server-token", webhook_secret=f"notify:{SECRET}")
+    assert root.post(f"{ACCOUNTS}add/", form).status_code == 302
+    account = ProviderAccount.objects.get()
+    assert account.credentials["webhook_secret"] == f"notify:{SECRET}"
+    page = root.get(f"{ACCOUNTS}{account.pk}/change/").content.decode()
+    assert f"https://notify.example.com/api/receipts/email/postmark/{account.pk}" in page
+    assert SECRET not in page
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        ("postmark", "webhook_secret", "no-colon"),
+        ("brevo", "webhook_secret", ":only-a-password"),
+        ("sparkpost", "webhook_secret", "user:"),
+        ("mailgun", "webhook_signing_key", "schlüssel"),
+        ("resend", "signing_secret", "whsec_%%%"),
+        ("sendgrid", "webhook_verification_key", "bm8ga2V5"),
+    ],
+)
+def test_a_key_that_verifies_nothing_is_refused_by_name(root, tenant, kind, field, value):
+    key = {"server_token": "server-token"} if kind == "postmark" else {"api_key": "key-of-the-vendor"}
+    response = root.post(f"{ACCOUNTS}add/", email_form(tenant, kind, **key, **{field: value}))
+    assert list(response.context["adminform"].form.errors) == [f"{kind}__{field}"]

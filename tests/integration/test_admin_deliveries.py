@@ -14,11 +14,11 @@ from django.urls import reverse
 from django.utils.timezone import now
 
 from deliveries import bells
-from deliveries.models import AttemptOutcome, Delivery
+from deliveries.models import AttemptOutcome, Delivery, ReceiptKind
 from deliveries.states import Status
 from tenants import redis
 from tenants.vocabulary import Channel
-from tests.factories import AttemptFactory, DeliveryFactory
+from tests.factories import AttemptFactory, DeliveryFactory, ReceiptFactory
 from tests.staff import staff_client, superuser_client
 
 LIST = "/admin/deliveries/delivery/"
@@ -260,6 +260,10 @@ def test_a_delivery_is_shown_with_its_reason_in_words_its_attempts_and_its_event
         ({"status": Status.FAILED, "explanation": ["odd"]}, "Failed."),
         ({"status": Status.BOUNCED, "reason": "bounced"}, "Bounced because the provider reported that it did not arrive."),
         (
+            {"status": Status.BOUNCED, "reason": "30003", "error": "unreachable"},
+            "Bounced because the provider reported that it did not arrive (30003): unreachable.",
+        ),
+        (
             {"status": Status.PENDING, "attempt_count": 2, "reason": "throttled", "error": "429"},
             "Waits for another attempt; the last of 2 failed: throttled: 429.",
         ),
@@ -270,6 +274,15 @@ def test_a_delivery_is_shown_with_its_reason_in_words_its_attempts_and_its_event
 def test_every_state_is_put_in_words(root, tenant, values, words):
     delivery = DeliveryFactory(tenant=tenant, **values)
     assert words in html.unescape(root.get(page_of(delivery)).content.decode())
+
+
+def test_receipts_are_shown_and_cannot_be_changed(root, tenant):
+    delivery = DeliveryFactory(tenant=tenant, status=Status.BOUNCED)
+    ReceiptFactory(delivery=delivery, kind=ReceiptKind.BOUNCED, code="5.1.1", response="<b>no such user</b>")
+    text = root.get(page_of(delivery)).content.decode()
+    assert "5.1.1" in text
+    assert "&lt;b&gt;no such user" in text
+    assert 'name="receipts-0-code"' not in text
 
 
 def test_an_html_body_is_framed_so_that_it_runs_and_loads_nothing(root, tenant):

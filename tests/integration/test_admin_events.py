@@ -14,7 +14,7 @@ from deliveries.models import Delivery
 from deliveries.states import Status
 from notifications.models import Event, EventStatus, EventType, Rule
 from tenants.vocabulary import Channel
-from tests.factories import AttemptFactory, DeliveryFactory, EventFactory, EventTypeFactory, RuleFactory
+from tests.factories import AttemptFactory, DeliveryFactory, EventFactory, EventTypeFactory, ReceiptFactory, RuleFactory
 from tests.staff import staff_client, superuser_client
 
 LIST = "/admin/notifications/event/"
@@ -98,10 +98,12 @@ def test_the_page_of_an_event_costs_the_same_whatever_it_sent(root, tenant):
     with CaptureQueriesContext(connection) as few:
         root.get(page_of(event))
     for n in range(20):
-        AttemptFactory(delivery=DeliveryFactory(tenant=tenant, event_id="evt_1", user_id=f"u{n}"))
+        delivery = DeliveryFactory(tenant=tenant, event_id="evt_1", user_id=f"u{n}")
+        AttemptFactory(delivery=delivery)
+        ReceiptFactory(delivery=delivery)
     with CaptureQueriesContext(connection) as many:
         root.get(page_of(event))
-    assert len(many) <= len(few) + 1  # the attempts, once there are any
+    assert len(many) <= len(few) + 2  # the attempts and the receipts, once there are deliveries
 
 
 def cancel(client, event):

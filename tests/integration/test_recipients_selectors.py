@@ -103,15 +103,15 @@ def test_a_long_push_token_can_be_suppressed_registered_and_retired(tenant):
         DeviceFactory(recipient=recipient, token=token)
     add_suppressions(suppressions=[NewSuppression(tenant_id=tenant.pk, channel=Channel.PUSH, address=tokens[0])])
     assert list(suppressed([(tenant.pk, Channel.PUSH, token) for token in tokens])) == [(tenant.pk, Channel.PUSH, tokens[0])]
-    assert retire_devices(tenant_id=tenant.pk, tokens=tokens[:1]) == 1
+    assert retire_devices(tokens=[(tenant.pk, tokens[0])]) == 1
     assert recipients_by_user([(tenant.pk, "a")])[tenant.pk, "a"].push_tokens == tokens[1:]
 
 
 def test_tokens_are_retired_in_their_own_tenant_only_and_once(tenant, stranger):
     for owner in (tenant, stranger):
         DeviceFactory(recipient=RecipientFactory(tenant=owner, user_id="a"), token="shared")
-    assert retire_devices(tenant_id=tenant.pk, tokens=["shared", "unknown"]) == 1
-    assert retire_devices(tenant_id=tenant.pk, tokens=["shared"]) == 0
+    assert retire_devices(tokens=[(tenant.pk, "shared"), (tenant.pk, "unknown")]) == 1
+    assert retire_devices(tokens=[(tenant.pk, "shared")]) == 0
     assert recipients_by_user([(stranger.pk, "a")])[stranger.pk, "a"].push_tokens == ["shared"]
 
 

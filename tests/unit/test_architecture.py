@@ -25,6 +25,8 @@ PUBLIC = {
     "api/health/live": "process supervisors ask",
     "api/schema": "describes, holds nothing",
     "api/docs": "describes, holds nothing",
+    "api/receipts/twilio/<str:account>/<str:delivery_id>": "signed by the vendor",
+    "api/receipts/email/<str:kind>/<str:account>": "signed by the vendor, or with the account's webhook secret",
 }
 """Routes that anyone may call, and why."""
 

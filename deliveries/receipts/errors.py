@@ -1,0 +1,11 @@
+"""Why a request is not taken for a vendor's."""
+
+from __future__ import annotations
+
+
+class UnsignedError(Exception):
+    """No signature or secret, or the wrong one; or the account has none to compare it with."""
+
+
+class MalformedError(Exception):
+    """Signed, but not what the vendor's documents describe; the message may be shown."""
