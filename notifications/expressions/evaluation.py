@@ -24,35 +24,12 @@ IN_PROCESS_WORK = 500_000
 _HANDOVER = 60
 """Giving a payload to the library and taking the value back costs as much as so many characters."""
 
-# Anywhere, texts and comments included: a false alarm costs 0.1 ms.
+# Anywhere, texts and comments included: a false alarm costs some 30 µs.
 _LOOP = re.compile(r"\b(?:all|exists|exists_one|existsOne|map|filter)\b")
 _ADD = "_+_"
-_FORESEEABLE = frozenset(
-    [
-        "_==_",
-        "_!=_",
-        "_<_",
-        "_<=_",
-        "_>_",
-        "_>=_",
-        "_&&_",
-        "_||_",
-        "!_",
-        "_?_:_",
-        "@in",
-        "_[_]",
-        "_+_",
-        "_-_",
-        "_*_",
-        "_/_",
-        "_%_",
-        "-_",
-        "size",
-        "startsWith",
-        "endsWith",
-        "contains",
-    ]
-)
+_OPERATORS = ("_==_", "_!=_", "_<_", "_<=_", "_>_", "_>=_", "_&&_", "_||_", "!_", "_?_:_", "@in", "_[_]")
+_ARITHMETIC = (_ADD, "_-_", "_*_", "_/_", "_%_", "-_")
+_FORESEEABLE = frozenset({*_OPERATORS, *_ARITHMETIC, "size", "startsWith", "endsWith", "contains"})
 
 _ledger = Ledger()
 
