@@ -223,6 +223,31 @@ def test_rules_route_what_names_no_recipient(api, drain, tenant):
     assert set(Event.objects.values_list("status", flat=True)) == {EventStatus.PROCESSED}
 
 
+@pytest.mark.parametrize(
+    "poison",
+    [
+        {"condition": "payload.a.map(x, payload.a).size() > 0", "recipients": {"userIds": ["nobody"]}},
+        {"condition": "payload.a.size() > 0", "recipients": {"path": "payload.a.map(x, payload.a)[0]"}},
+    ],
+)
+def test_a_poisonous_rule_holds_up_neither_its_tenants_other_rules_nor_other_tenants(
+    api, stranger_api, drain, tenant, stranger, poison
+):
+    for owner in (tenant, stranger):
+        TemplateFactory(tenant=owner, channel=Channel.IN_APP, event_type="order", version__body="x", version__variables=[])
+        RuleFactory(tenant=owner, event_type="order", condition="payload.a.exists(x, x == 7)", recipients={"userIds": ["ada"]})
+    RuleFactory(tenant=stranger, event_type="order", position=-1, **poison)
+    event = {"eventType": "order", "data": {"a": list(range(4000))}}
+    for number in range(30):  # a minute of work each, were they not left out after the first
+        stranger_api.post("/api/events", event | {"eventId": f"e{number}"})
+    api.post("/api/events", event)
+    drain()
+    assert set(Event.objects.values_list("status", flat=True)) == {EventStatus.PROCESSED}
+    assert Delivery.objects.filter(tenant=tenant, user_id="ada").count() == 1
+    assert Delivery.objects.filter(tenant=stranger, user_id="ada").count() == 30
+    assert not Delivery.objects.exclude(user_id="ada").exists()
+
+
 def test_channels_come_from_rules_then_the_type_then_the_tenant(api, drain, templates, tenant, ada):
     post(api, userId="ada", eventId="by tenant")
     EventTypeFactory(tenant=tenant, name="account", default_channels=[Channel.SMS])

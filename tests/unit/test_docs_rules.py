@@ -8,8 +8,10 @@ import pytest
 from django.conf import settings
 from django.core.exceptions import ValidationError
 
+from notifications.expressions import child, evaluation, guard, ledger
 from notifications.models import Rule
 from notifications.rules import (
+    LONGEST_EXPRESSION,
     MAX_RECIPIENTS,
     RuleError,
     matches,
@@ -86,3 +88,16 @@ def test_what_the_page_says_is_refused_is_refused():
     with pytest.raises(ValidationError):
         validate_condition("order.amount > 1")
     assert f"at most {MAX_RECIPIENTS:,} of them" in PAGE
+
+
+def test_the_limits_are_those_of_the_code():
+    assert dict(rows("what")) == {
+        "length of an expression": f"{LONGEST_EXPRESSION:,} characters",
+        "one evaluation": f"{guard.CPU_S:g} s of CPU time, {guard.MEMORY >> 20} MB of memory",
+        "what it comes to": f"{child.LONGEST_ANSWER >> 20} MB",
+        f"all slow evaluations of a tenant (over {ledger.SLOW_S * 1000:g} ms each)": (
+            f"{ledger.TENANT_S:g} s of CPU time in a minute"
+        ),
+    }
+    assert f"is at most {evaluation.IN_PROCESS_WORK:,}" in PAGE
+    assert ledger.REST_S == 60
