@@ -138,7 +138,8 @@ class Floor:
     def _delivery(self, posted: Any) -> Any:
         from uuid_utils.compat import uuid7
 
-        from deliveries.services import LEASE, NewDelivery
+        from deliveries.claims import LEASE
+        from deliveries.services import NewDelivery
         from deliveries.states import Status
         from tenants.vocabulary import Channel
 

@@ -16,21 +16,13 @@ from django.db import transaction
 from django.utils.timezone import now as clock
 
 from deliveries import bells, metrics
+from deliveries.claims import ClaimedDelivery, claim_deliveries, release_deliveries
 from deliveries.handover import Handed, hand_over
 from deliveries.outcomes import Gone, attempt_outcome, attempts_of, gone_addresses, interrupted_attempt, judge, outcome_of
 from deliveries.patience import patiently
 from deliveries.providers.base import Failed, Sent
 from deliveries.retry_schedules import policies_for
-from deliveries.services import (
-    Changed,
-    ClaimedDelivery,
-    NewAttempt,
-    Recorded,
-    claim_deliveries,
-    create_attempts,
-    record_outcomes,
-    release_deliveries,
-)
+from deliveries.services import Changed, NewAttempt, Recorded, create_attempts, record_outcomes
 from deliveries.states import Status
 from preferences.services import add_suppressions, retire_devices
 from tenants.vocabulary import Channel

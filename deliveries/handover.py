@@ -21,8 +21,8 @@ from django.utils.timezone import now as clock
 from deliveries import breaker, metrics
 from deliveries.accounts import AccountKey, ConfiguredProvider, NotConfigured, in_sandbox, providers_for
 from deliveries.breaker import Circuit, Open, Probe, Tally
+from deliveries.claims import ClaimedDelivery
 from deliveries.providers.base import Failed, Failure, Message, Outcome, Word, word_on_vendor
-from deliveries.services import ClaimedDelivery
 from tenants.vocabulary import Channel, Priority
 
 _ACCOUNTS_AT_ONCE: Final = 16

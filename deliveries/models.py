@@ -95,6 +95,7 @@ class Delivery(models.Model):
             models.Index(
                 "channel",
                 "priority",
+                "tenant",
                 "next_attempt_at",
                 condition=models.Q(status__in=[status.value for status in sorted(OPEN)]),
                 name="delivery_due",

@@ -13,10 +13,11 @@ from django.utils.timezone import now as clock
 from uuid_utils.compat import uuid7
 
 from deliveries import retry
+from deliveries.claims import ClaimedDelivery
 from deliveries.handover import Attempted, Handed
 from deliveries.models import AttemptOutcome
 from deliveries.providers.base import LONGEST_EXCERPT, Failed, Failure, Outcome, Receipt, Sent
-from deliveries.services import ClaimedDelivery, NewAttempt, Recorded
+from deliveries.services import NewAttempt, Recorded
 from deliveries.states import Status
 from preferences.models import Suppression
 from preferences.services import NewSuppression

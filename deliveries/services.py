@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -17,11 +17,7 @@ from django.utils.timezone import now as clock
 
 from deliveries.states import Status, sources_of
 from deliveries.status_webhooks.outbox import announcing
-from tenants.columns import columns_of, time_array, uuid_array
-from tenants.vocabulary import Channel
-
-LEASE = timedelta(seconds=75)
-"""How long a worker may keep what it claimed: longer than a claim's provider calls can take, all time limits used up."""
+from tenants.columns import columns_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,65 +98,6 @@ def create_deliveries(*, rows: Sequence[NewDelivery], now: datetime) -> Changed:
     with connection.cursor() as cursor:
         cursor.execute(_CREATE, {**columns, "now": now})
         return Changed.of(cursor.fetchall())
-
-
-# Urgent first. `= ANY(…)` beside the join makes the planner look rows up by id; it would rather read a table it thinks small.
-# Each class is its own index range, so that a class with a million retries in the future costs one probe.
-_CLAIM = """
-WITH due AS (
-    SELECT picked.id, picked.status FROM generate_series(0, 3) AS class (priority), LATERAL (
-        SELECT d.id, d.status FROM deliveries_delivery d
-        WHERE d.channel = %(channel)s AND d.priority = class.priority AND d.status IN (0, 1) AND d.next_attempt_at <= %(now)s
-          AND (d.lease_until IS NULL OR d.lease_until < %(now)s)
-        ORDER BY d.next_attempt_at LIMIT %(limit)s
-        FOR UPDATE SKIP LOCKED
-    ) picked
-    LIMIT %(limit)s
-)
-UPDATE deliveries_delivery d
-SET status = 1, lease_until = %(lease_until)s, attempt_count = d.attempt_count + 1,
-    interruption_count = d.interruption_count + (due.status = 1)::int
-FROM due WHERE d.id = ANY(ARRAY(SELECT id FROM due)) AND d.id = due.id
-RETURNING d.id, d.tenant_id, d.event_id, d.event_type, d.user_id, d.priority, d.sandbox, d.address, d.subject, d.body, d.html,
-    d.data::text, d.attempt_count, d.retry_count, d.interruption_count, d.expires_at, d.accepted_at, d.created_at,
-    d.lease_until, due.status = 1
-"""
-
-
-class ClaimedDelivery(msgspec.Struct, frozen=True, gc=False):
-    id: UUID
-    tenant_id: int
-    event_id: str
-    event_type: str
-    user_id: str
-    priority: int
-    sandbox: bool
-    address: str
-    subject: str
-    body: str
-    html: str
-    data: str | None
-    """JSON"""
-    attempt: int
-    """This attempt's number, from 1."""
-    retry_count: int
-    """Retries used up."""
-    interruption_count: int
-    """Times that a worker died with it in hand."""
-    expires_at: datetime | None
-    accepted_at: datetime
-    created_at: datetime
-    lease_until: datetime
-    interrupted: bool
-    """The attempt before this one began and was never recorded: its worker died."""
-
-
-def claim_deliveries(*, channel: Channel, limit: int, now: datetime) -> list[ClaimedDelivery]:
-    """Take up to `limit` due deliveries of a channel under a lease of `LEASE`; they are `sending` from here on."""
-    with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, {"channel": channel.value, "limit": limit, "now": now, "lease_until": now + LEASE})
-        rows = cursor.fetchall()
-    return [ClaimedDelivery(*row) for row in rows]
 
 
 class Recorded(msgspec.Struct, frozen=True, gc=False):
@@ -268,22 +205,6 @@ def create_attempts(*, rows: Sequence[NewAttempt]) -> None:
         cursor.execute(_ATTEMPTS, columns)
 
 
-def release_deliveries(*, rows: Sequence[ClaimedDelivery]) -> None:
-    """Give back claimed deliveries that were not begun; it does not count as an attempt."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE deliveries_delivery d SET status = %s, lease_until = NULL, attempt_count = d.attempt_count - 1 "
-            "FROM unnest(%s::uuid[], %s::timestamptz[]) AS r (id, lease_until) "
-            "WHERE d.id = r.id AND d.lease_until = r.lease_until AND d.status = %s",
-            [
-                Status.PENDING.value,
-                uuid_array([row.id for row in rows]),
-                time_array([row.lease_until for row in rows]),
-                Status.SENDING.value,
-            ],
-        )
-
-
 _CANCEL = announcing(
     "UPDATE deliveries_delivery d SET status = %s, lease_until = NULL "
     "WHERE d.tenant_id = %s AND d.event_id = %s AND d.status = ANY(%s) AND d.status <> %s"
@@ -313,23 +234,3 @@ def replay(*, tenant_id: int, ids: Collection[UUID]) -> set[UUID]:
             [Status.PENDING.value, clock(), tenant_id, list(ids), [Status.FAILED.value]],
         )
         return {row[0] for row in cursor.fetchall()}
-
-
-_DUE_CHANNELS = """
-SELECT c.channel FROM unnest(%(channels)s::smallint[]) AS c (channel)
-WHERE EXISTS (
-    SELECT FROM generate_series(0, 3) AS class (priority), LATERAL (
-        SELECT 1 FROM deliveries_delivery d
-        WHERE d.channel = c.channel AND d.priority = class.priority AND d.status IN (0, 1) AND d.next_attempt_at <= %(now)s
-          AND (d.lease_until IS NULL OR d.lease_until < %(now)s)
-        LIMIT 1
-    ) found
-)
-"""
-
-
-def channels_with_due_deliveries(*, now: datetime) -> list[Channel]:
-    """The channels with something to send that nobody holds; one statement."""
-    with connection.cursor() as cursor:
-        cursor.execute(_DUE_CHANNELS, {"channels": [channel.value for channel in Channel], "now": now})
-        return [Channel(row[0]) for row in cursor.fetchall()]

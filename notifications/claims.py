@@ -7,9 +7,6 @@ before another tenant's one-time password.
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -18,6 +15,8 @@ from uuid import UUID
 import msgspec
 from django.db import connection
 from uuid_utils.compat import uuid7
+
+from tenants.turns import Waiting, divide
 
 CHUNK = 500
 """Events taken up at once. Small enough to finish well inside a lease, large enough that statements cost next to nothing."""
@@ -141,31 +140,6 @@ def events_are_due(*, now: datetime) -> bool:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT EXISTS ({_WAITING})", {"now": now, "limit": 1})
         return bool(cursor.fetchone()[0])
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """Due events of one tenant in one class of priority; `count` stops at the size of a chunk."""
-
-    priority: int
-    tenant_id: int
-    count: int
-
-
-def divide(waiting: Sequence[Waiting], limit: int) -> list[tuple[Waiting, int]]:
-    """Who may bring how many: the most urgent class first; in a class everyone alike, what one leaves free to the others."""
-    shares: list[tuple[Waiting, int]] = []
-    left = limit
-    for _, group in itertools.groupby(
-        sorted(waiting, key=lambda pair: (pair.priority, pair.count)), key=lambda pair: pair.priority
-    ):
-        pairs = list(group)
-        for position, pair in enumerate(pairs):  # the smallest first, so that each remainder is known when it is divided
-            share = min(pair.count, math.ceil(left / (len(pairs) - position)), left)
-            if share:
-                shares.append((pair, share))
-                left -= share
-    return shares
 
 
 _TO, _PLAN = (ClaimedEvent.__struct_fields__.index(name) for name in ("to", "plan"))

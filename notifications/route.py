@@ -13,7 +13,8 @@ import msgspec
 from django.db import connection, transaction
 from uuid_utils.compat import uuid7
 
-from deliveries.services import LEASE, NewDelivery, create_deliveries
+from deliveries.claims import LEASE
+from deliveries.services import NewDelivery, create_deliveries
 from deliveries.states import Status
 from notifications.models import EventStatus
 from notifications.wire import EXPIRED, Chunk, Target, TenantFacts, Verdict, Work

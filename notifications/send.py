@@ -7,8 +7,9 @@ from datetime import datetime
 
 import msgspec
 
+from deliveries.claims import ClaimedDelivery, release_deliveries
 from deliveries.dispatch import send_claimed
-from deliveries.services import ClaimedDelivery, NewDelivery, release_deliveries
+from deliveries.services import NewDelivery
 from tenants.vocabulary import Channel
 
 

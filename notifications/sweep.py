@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from deliveries import bells
-from deliveries.services import channels_with_due_deliveries
+from deliveries.claims import channels_with_due_deliveries
 from deliveries.status_webhooks.claims import messages_are_due
 from notifications.claims import events_are_due
 

@@ -16,12 +16,12 @@ from config.operations.checks import Check
 from config.operations.postgres import short_cursor
 from deliveries.queues import STATUS_WEBHOOKS
 from notifications.queues import PIPELINE, send_queue
-from tenants.vocabulary import Channel, Priority
+from tenants.vocabulary import Channel
 
 CAP = 100_000
 """A queue is never counted further than this."""
 
-# Hops along event_due from one (priority, tenant) to the next, then counts what is due of each.
+# Hops along event_due from one (priority, tenant) to the next, then counts what is due of each; so along delivery_due below.
 _EVENTS = """
 WITH RECURSIVE pair AS (
     (SELECT priority, tenant_id FROM notifications_event WHERE status = 0 ORDER BY priority, tenant_id LIMIT 1)
@@ -43,16 +43,28 @@ FROM pair, LATERAL (
 """
 
 _DELIVERIES = """
-SELECT wanted.channel, least(coalesce(sum(due.waiting), 0), %(cap)s)::bigint, extract(epoch FROM now() - min(due.since))::float
-FROM unnest(%(channels)s::smallint[]) AS wanted (channel), unnest(%(priorities)s::smallint[]) AS class (priority), LATERAL (
+WITH RECURSIVE place AS (
+    (
+        SELECT channel, priority, tenant_id FROM deliveries_delivery WHERE status IN (0, 1)
+        ORDER BY channel, priority, tenant_id LIMIT 1
+    )
+    UNION ALL
+    SELECT next.channel, next.priority, next.tenant_id FROM place, LATERAL (
+        SELECT channel, priority, tenant_id FROM deliveries_delivery
+        WHERE status IN (0, 1) AND (channel, priority, tenant_id) > (place.channel, place.priority, place.tenant_id)
+        ORDER BY channel, priority, tenant_id LIMIT 1
+    ) next
+)
+SELECT place.channel, least(coalesce(sum(due.waiting), 0), %(cap)s)::bigint, extract(epoch FROM now() - min(due.since))::float
+FROM place, LATERAL (
     SELECT count(*) AS waiting, min(next_attempt_at) AS since FROM (
         SELECT next_attempt_at FROM deliveries_delivery delivery
-        WHERE status IN (0, 1) AND delivery.channel = wanted.channel AND delivery.priority = class.priority
-          AND next_attempt_at <= now()
+        WHERE status IN (0, 1) AND delivery.channel = place.channel AND delivery.priority = place.priority
+          AND delivery.tenant_id = place.tenant_id AND next_attempt_at <= now()
         ORDER BY next_attempt_at LIMIT %(cap)s
     ) capped
 ) due
-GROUP BY wanted.channel
+GROUP BY place.channel
 """
 
 # Hops from one endpoint to the next. What is there for one that fails, or is disabled, waits for that server and not for us.
@@ -105,7 +117,8 @@ def count_backlog() -> Backlog:
         cursor.execute(_EVENTS, {"cap": CAP})
         waiting, seconds = cursor.fetchone()
         backlog = {PIPELINE: (waiting, seconds or 0.0)}
-        cursor.execute(_DELIVERIES, {"cap": CAP, "channels": list(Channel), "priorities": list(Priority)})
+        backlog |= {send_queue(channel): (0, 0.0) for channel in Channel}
+        cursor.execute(_DELIVERIES, {"cap": CAP})
         for channel, waiting, seconds in cursor.fetchall():
             backlog[send_queue(Channel(channel))] = (waiting, seconds or 0.0)
         cursor.execute(_STATUS_MESSAGES, {"cap": CAP})

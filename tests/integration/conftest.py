@@ -8,7 +8,7 @@ import pytest
 from django.utils.timezone import now
 
 from config.celery import app
-from deliveries.services import channels_with_due_deliveries
+from deliveries.claims import channels_with_due_deliveries
 from notifications import tasks
 from notifications.claims import events_are_due
 from tenants import redis

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.db import connection
 from django.test import Client
+from django.utils.timezone import now
 
-from deliveries import breaker
+from deliveries import breaker, claims
 from deliveries.breaker import Circuit, Open, Tally
+from deliveries.claims import claim_deliveries
 from deliveries.dispatch import dispatch
 from deliveries.models import Attempt, AttemptOutcome, Delivery, RetrySchedule
 from deliveries.providers.kept import forget_providers
@@ -17,7 +21,7 @@ from deliveries.services import replay
 from deliveries.states import Status
 from tenants import redis
 from tenants.models import ProviderAccount
-from tenants.vocabulary import Channel
+from tenants.vocabulary import Channel, Priority
 from tests.doubles.smtp import SmtpDouble
 from tests.doubles.webhook import WebhookDouble
 from tests.factories import DeliveryFactory
@@ -274,3 +278,46 @@ def test_the_admin_shows_open_circuits_and_keeps_schedules(tenant, first, second
 def test_open_circuits_are_counted_in_the_metrics(first, api):
     assert isinstance(breaker.ask([circuit := open_circuit(first)])[circuit], Open)
     assert 'notifications_circuits_open{channel="email",provider="smtp"} 1.0' in api.get("/api/metrics").content.decode()
+
+
+def test_tenants_take_turns_and_the_urgent_go_first(tenant, stranger):
+    flood = [DeliveryFactory(tenant=tenant, status=Status.PENDING, address=f"f{n}@example.com") for n in range(40)]
+    theirs = [DeliveryFactory(tenant=stranger, status=Status.PENDING, address=f"s{n}@example.com") for n in range(3)]
+    urgent = DeliveryFactory(tenant=tenant, status=Status.PENDING, priority=Priority.URGENT, address="u@example.com")
+    later = DeliveryFactory(tenant=stranger, status=Status.PENDING, next_attempt_at=now() + timedelta(hours=1))
+    claimed = claim_deliveries(channel=Channel.EMAIL, limit=10, now=now())
+    ids = {one.id for one in claimed}
+    assert len(ids) == 10
+    assert ids >= {urgent.pk, *(one.pk for one in theirs)}
+    rest = claim_deliveries(channel=Channel.EMAIL, limit=100, now=now())
+    assert ids | {one.id for one in rest} == {one.pk for one in [*flood, *theirs, urgent]}
+    assert later.pk not in {one.id for one in rest}
+    assert claim_deliveries(channel=Channel.EMAIL, limit=10, now=now()) == []
+    assert claim_deliveries(channel=Channel.SMS, limit=10, now=now()) == []
+
+
+def test_a_claim_reads_no_more_than_it_takes(tenant, stranger):
+    """However many wait, and however many retries lie in the future."""
+    moment = now()
+    many = [
+        Delivery(
+            tenant=of,
+            event_id=f"e{number}",
+            event_type="account",
+            channel=Channel.EMAIL,
+            address="a@example.com",
+            accepted_at=moment,
+            next_attempt_at=moment + timedelta(hours=1 if of is tenant else 0),
+        )
+        for of in (tenant, stranger)
+        for number in range(3000)
+    ]
+    Delivery.objects.bulk_create(many)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE deliveries_delivery")
+        cursor.execute("EXPLAIN (ANALYZE, FORMAT JSON) " + claims._WAITING, {"channel": 1, "limit": 10, "now": moment})
+        plan = str(cursor.fetchone()[0])
+    assert "delivery_due" in plan
+    assert "Seq Scan" not in plan
+    read = [float(rows) for rows in re.findall(r"'Actual Rows': ([\d.]+)", plan)]
+    assert max(read) <= 20

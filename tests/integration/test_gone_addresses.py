@@ -76,7 +76,7 @@ def test_many_tenants_dead_tokens_cost_the_same_statements(tenant, stranger, fcm
             fcm.behave(token, code="UNREGISTERED")
             push(one, token, event_id=token)
     # Claim, tenants, accounts, retry schedules; in one transaction outcomes, attempts, devices, suppressions.
-    with django_assert_num_queries(10):
+    with django_assert_num_queries(11):
         dispatch(Channel.PUSH)
     assert len(listed()) == 4
 

@@ -13,9 +13,10 @@ from django.utils.timezone import now
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from deliveries.claims import claim_deliveries
 from deliveries.models import Delivery, Receipt, ReceiptKind, StatusEndpoint, StatusMessage
 from deliveries.receipts.services import NewReceipt, Result, apply_receipts
-from deliveries.services import Recorded, claim_deliveries, record_outcomes
+from deliveries.services import Recorded, record_outcomes
 from deliveries.states import TRANSITIONS, Status, may_become
 from preferences.models import Suppression
 from tenants.vocabulary import Channel

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from notifications.claims import Waiting, divide
+from tenants.turns import Waiting, divide
 
 
 def shares(waiting, limit):

@@ -9,13 +9,13 @@ import pytest
 from django.conf import settings
 
 from deliveries import breaker
+from deliveries.claims import LEASE as DELIVERY_LEASE
 from deliveries.dispatch import MOST_INTERRUPTIONS, SUSPECT_AFTER
 from deliveries.models import AttemptOutcome
 from deliveries.providers.base import AUTH, PROVIDER_FAULT, Provider
 from deliveries.providers.push import NO_LIVE_TOKEN
 from deliveries.providers.simulator import Scenario, scenario_of
 from deliveries.retry import RetryPolicy
-from deliveries.services import LEASE as DELIVERY_LEASE
 from deliveries.states import TRANSITIONS, Status
 from notifications.claims import LEASE as EVENT_LEASE
 from notifications.filter import NO_ADDRESS, OPTED_OUT, SUPPRESSED_ADDRESS
