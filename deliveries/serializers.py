@@ -9,6 +9,7 @@ import msgspec
 from rest_framework import serializers
 
 from deliveries.models import AttemptOutcome, Delivery, ReceiptKind
+from deliveries.replay import MOST_REPLAYED
 from deliveries.states import OPEN, Status
 from deliveries.statistics import LONGEST_PERIOD_H
 from tenants.http.queries import Query
@@ -68,6 +69,18 @@ class TextOrNull(serializers.CharField):
 
     def to_representation(self, value: Any) -> str | None:  # type: ignore[override]
         return value or None
+
+
+class RetrySerializer(CamelSerializer):
+    address = serializers.CharField(required=False, max_length=4096, help_text="Where to send it instead.")
+
+
+class RetryManySerializer(CamelSerializer):
+    ids = serializers.ListField(child=serializers.UUIDField(), min_length=1, max_length=MOST_REPLAYED)
+
+
+class RetriedSerializer(CamelSerializer):
+    replayed = serializers.ListField(child=serializers.UUIDField(), help_text="Those that were dead letters, and are no more.")
 
 
 class AttemptSerializer(CamelSerializer):

@@ -5,7 +5,7 @@ Every change of state is a conditional update whose condition comes from the tab
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,7 +13,6 @@ from uuid import UUID
 
 import msgspec
 from django.db import connection
-from django.utils.timezone import now as clock
 
 from deliveries.states import Status, sources_of
 from deliveries.status_webhooks.outbox import announcing
@@ -219,18 +218,3 @@ def cancel_event_deliveries(*, tenant_id: int, event_id: str) -> int:
             [Status.CANCELED.value, tenant_id, event_id, sources_of(Status.CANCELED), Status.SENDING.value],
         )
         return int(cursor.rowcount)
-
-
-def replay(*, tenant_id: int, ids: Collection[UUID]) -> set[UUID]:
-    """Send dead letters again, now and with all their retries before them; returns the ids that were dead letters.
-
-    One whose message was never rendered stays what it is: there is nothing to send but a blank.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE deliveries_delivery SET status = %s, reason = '', error = '', next_attempt_at = %s, lease_until = NULL, "
-            "retry_count = 0, interruption_count = 0 "
-            "WHERE tenant_id = %s AND id = ANY(%s) AND status = ANY(%s) AND template_version_id IS NOT NULL RETURNING id",
-            [Status.PENDING.value, clock(), tenant_id, list(ids), [Status.FAILED.value]],
-        )
-        return {row[0] for row in cursor.fetchall()}

@@ -16,19 +16,22 @@ from rest_framework.views import APIView
 
 from deliveries import bells
 from deliveries.models import Delivery
+from deliveries.replay import MOST_REPLAYED, AddressRefusedError, replay, replay_to
 from deliveries.selectors import DeliveryFilter, deliveries_matching, delivery_by_id
 from deliveries.serializers import (
     DeliveryDetailSerializer,
     DeliveryQuery,
     DeliverySerializer,
+    RetriedSerializer,
+    RetryManySerializer,
+    RetrySerializer,
     StatisticsDocument,
     StatisticsQuery,
 )
-from deliveries.services import replay
 from deliveries.states import Status
 from deliveries.statistics import statistics_of
 from tenants.http.openapi import Problem
-from tenants.http.problems import Conflict
+from tenants.http.problems import Conflict, InvalidRequest
 from tenants.principal import caller
 from tenants.vocabulary import Channel, Scope
 
@@ -66,17 +69,39 @@ class RetryView(APIView):
 
     @extend_schema(
         summary="Send a failed delivery again, now",
+        description="With `address`, to that one instead: the address it had stays in the explanation.",
         tags=["deliveries"],
         parameters=[_ID],
-        request=None,
+        request=RetrySerializer,
         responses={202: DeliveryDetailSerializer, 409: Problem},
     )
     def post(self, request: Request, id: str) -> Response:  # noqa: A002 - the route's name for it
         delivery = _found(request, id)
-        if not replay(tenant_id=delivery.tenant_id, ids=[delivery.pk]):
+        body = RetrySerializer(data=request.data or {})
+        body.is_valid(raise_exception=True)
+        if not _replayed(delivery, body.validated_data.get("address")):
             raise Conflict(_why_not(_found(request, id)))
         bells.ring_send(Channel(delivery.channel))
         return Response(DeliveryDetailSerializer(_found(request, id)).data, status=202)
+
+
+class RetryManyView(APIView):
+    scopes: ClassVar = {"POST": (Scope.DELIVERIES_WRITE,)}
+
+    @extend_schema(
+        operation_id="deliveries_retry_many",
+        summary=f"Send up to {MOST_REPLAYED:,} failed deliveries again, now",
+        description="Those that have not failed, were never rendered, or do not exist, are passed over.",
+        tags=["deliveries"],
+        request=RetryManySerializer,
+        responses={202: RetriedSerializer},
+    )
+    def post(self, request: Request) -> Response:
+        body = RetryManySerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        replayed = replay(tenant_id=caller(request).tenant.pk, ids=set(body.validated_data["ids"]))
+        bells.ring_all(set(replayed.values()))
+        return Response(RetriedSerializer({"replayed": sorted(replayed)}).data, status=202)
 
 
 class StatisticsView(APIView):
@@ -92,6 +117,15 @@ class StatisticsView(APIView):
         hours = StatisticsQuery.read(request)["period"]
         stats = statistics_of(Delivery.objects.for_tenant(caller(request).tenant), hours=hours, now=clock())
         return Response(StatisticsDocument({"stats": stats}).data)
+
+
+def _replayed(delivery: Delivery, address: str | None) -> bool:
+    if address is None:
+        return bool(replay(tenant_id=delivery.tenant_id, ids=[delivery.pk]))
+    try:
+        return replay_to(delivery=delivery, address=address)
+    except AddressRefusedError as error:
+        raise InvalidRequest.field("address", str(error)) from error
 
 
 def _why_not(delivery: Delivery) -> str:

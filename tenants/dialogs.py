@@ -8,8 +8,8 @@ from unfold.dataclasses import ActionDialog
 from unfold.forms import BaseDialogForm
 
 
-def confirmation(title: str, description: str, button: str) -> ActionDialog:
-    return ActionDialog(title=title, description=description, form_class=BaseDialogForm, form_submit_text=button)
+def confirmation(title: str, description: str, button: str, form: type[BaseDialogForm] = BaseDialogForm) -> ActionDialog:
+    return ActionDialog(title=title, description=description, form_class=form, form_submit_text=button)
 
 
 def leave_for(url: str, request: HttpRequest) -> HttpResponse:

@@ -6,6 +6,7 @@ from collections import defaultdict
 from typing import Any, ClassVar
 from uuid import UUID
 
+from django import forms
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
@@ -17,6 +18,7 @@ from unfold.dataclasses import UnfoldAction
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
+from unfold.widgets import UnfoldAdminTextInputWidget
 
 from deliveries import bells
 from deliveries.admin.presentation import (
@@ -32,8 +34,8 @@ from deliveries.admin.presentation import (
 )
 from deliveries.explanations import sentence
 from deliveries.models import Attempt, Delivery, Receipt
+from deliveries.replay import AddressRefusedError, replay, replay_to
 from deliveries.selectors import deliveries_named
-from deliveries.services import replay
 from deliveries.states import OPEN, Status
 from tenants.dialogs import confirmation, leave_for
 from tenants.keyset import CreatedFilter, KeysetModelAdmin, NamedTypeFilter
@@ -114,6 +116,16 @@ class ReceiptInline(_WrittenOnceInline):
     @display(description="Received")
     def received(self, receipt: Receipt) -> str:
         return moment(receipt.received_at)
+
+
+class SendAgainForm(BaseDialogForm):
+    address = forms.CharField(
+        label="Address",
+        required=False,
+        max_length=4096,
+        widget=UnfoldAdminTextInputWidget,
+        help_text="To send it elsewhere. Empty: to the address it has.",
+    )
 
 
 @admin.register(Delivery)
@@ -252,13 +264,29 @@ class DeliveryAdmin(KeysetModelAdmin):
         permissions=["send"],
         icon="replay",
         variant=ActionVariant.PRIMARY,
-        dialog=confirmation("Send this message again?", "It gets one more attempt, now.", "Send again"),
+        dialog=confirmation(
+            "Send this message again?", "It goes out now, with all its retries before it.", "Send again", SendAgainForm
+        ),
     )
     def send_again(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
         delivery = self.get_object(request, object_id)
-        if delivery is not None:
+        if delivery is not None and (address := form.cleaned_data.get("address")):
+            self._send_to(request, delivery, address)
+        elif delivery is not None:
             self._send_again(request, [(delivery.tenant_id, delivery.channel, delivery.pk)])
         return leave_for(reverse("admin:deliveries_delivery_change", args=[object_id]), request)
+
+    def _send_to(self, request: HttpRequest, delivery: Delivery, address: str) -> None:
+        try:
+            again = replay_to(delivery=delivery, address=address)
+        except AddressRefusedError as error:
+            self.message_user(request, str(error), messages.ERROR)
+            return
+        if again:
+            bells.ring_send(Channel(delivery.channel))
+            self.message_user(request, "Put back to be sent now, to the new address.", messages.SUCCESS)
+        else:
+            self.message_user(request, "Nothing to send again: it has not failed, or was never rendered.", messages.WARNING)
 
     def _send_again(self, request: HttpRequest, failed: list[tuple[int, int, UUID]]) -> None:
         by_tenant: dict[int, list[UUID]] = defaultdict(list)

@@ -17,7 +17,7 @@ from deliveries.claims import claim_deliveries
 from deliveries.dispatch import dispatch
 from deliveries.models import Attempt, AttemptOutcome, Delivery, RetrySchedule
 from deliveries.providers.kept import forget_providers
-from deliveries.services import replay
+from deliveries.replay import replay
 from deliveries.states import Status
 from tenants import redis
 from tenants.models import ProviderAccount
@@ -230,7 +230,7 @@ def test_a_replayed_dead_letter_has_its_retries_again(tenant, first, first_serve
     dispatch(Channel.EMAIL)
     delivery.refresh_from_db()
     assert (delivery.status, delivery.reason, delivery.attempt_count) == (Status.FAILED, "retries_exhausted", 6)
-    assert replay(tenant_id=tenant.pk, ids=[delivery.pk]) == {delivery.pk}
+    assert replay(tenant_id=tenant.pk, ids=[delivery.pk]) == {delivery.pk: Channel.EMAIL}
     dispatch(Channel.EMAIL)
     delivery.refresh_from_db()
     assert (delivery.status, delivery.retry_count, delivery.attempt_count) == (Status.PENDING, 1, 7)

@@ -15,7 +15,8 @@ from deliveries.inbox import services as inbox
 from deliveries.inbox.selectors import Inbox
 from deliveries.models import Delivery, StatusEndpoint, StatusMessage
 from deliveries.providers.kept import forget_providers
-from deliveries.services import Changed, replay
+from deliveries.replay import replay
+from deliveries.services import Changed
 from deliveries.states import Status
 from deliveries.status_webhooks.models import ANNOUNCED
 from deliveries.status_webhooks.outbox import announcing

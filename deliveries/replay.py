@@ -1,0 +1,80 @@
+"""Dead letters sent again: as they are, or to a corrected address."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, connection, transaction
+from django.utils.timezone import now as clock
+
+from deliveries.models import Delivery
+from deliveries.states import Status, sources_of
+from preferences.contact_points import NORMAL_FORM, InvalidContactPointError
+from preferences.selectors import suppressed
+from tenants.vocabulary import Channel
+
+MOST_REPLAYED = 1000
+
+# A delivery whose message was never rendered stays what it is: there is nothing to send but a blank.
+_REPLAY = """
+UPDATE deliveries_delivery
+SET status = 0, reason = '', error = '', next_attempt_at = %(now)s, lease_until = NULL, retry_count = 0, interruption_count = 0
+WHERE tenant_id = %(tenant_id)s AND id = ANY(%(ids)s) AND status = ANY(%(sources)s) AND status = %(failed)s
+    AND template_version_id IS NOT NULL
+RETURNING id, channel
+"""
+
+_CORRECT = """
+UPDATE deliveries_delivery
+SET address = %(address)s,
+    explanation = COALESCE(explanation, '{}') || jsonb_build_object('correctedFrom', address)
+WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND status = %(failed)s
+"""
+
+
+class AddressRefusedError(Exception):
+    """The corrected address cannot be used; the message may be shown."""
+
+
+def replay(*, tenant_id: int, ids: Collection[UUID]) -> dict[UUID, Channel]:
+    """Send dead letters again, now and with all their retries before them; returns those that were dead letters."""
+    parameters: dict[str, Any] = {
+        "tenant_id": tenant_id,
+        "ids": list(ids),
+        "now": clock(),
+        "sources": sources_of(Status.PENDING),
+        "failed": Status.FAILED.value,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(_REPLAY, parameters)
+        return {row_id: Channel(channel) for row_id, channel in cursor.fetchall()}
+
+
+def replay_to(*, delivery: Delivery, address: str) -> bool:
+    """Send one dead letter again, to another address; returns whether it was one. Raises AddressRefusedError.
+
+    The address it had stays in `explanation.correctedFrom`.
+    """
+    channel = Channel(delivery.channel)
+    if channel is Channel.IN_APP:
+        raise AddressRefusedError("An in-app message goes to its user; it has no address to correct.")
+    try:
+        written = NORMAL_FORM[channel](address)
+    except InvalidContactPointError as error:
+        raise AddressRefusedError(str(error)) from error
+    if found := suppressed([(delivery.tenant_id, channel, written)]):
+        raise AddressRefusedError(f"This address is on the suppression list: {next(iter(found.values())).reason}.")
+    parameters: dict[str, Any] = {
+        "tenant_id": delivery.tenant_id,
+        "id": delivery.pk,
+        "address": written,
+        "failed": Status.FAILED.value,
+    }
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(_CORRECT, parameters)
+            return bool(replay(tenant_id=delivery.tenant_id, ids=[delivery.pk]))
+    except IntegrityError as error:
+        raise AddressRefusedError("The event has a delivery to this address already.") from error

@@ -1,0 +1,96 @@
+"""Dead letters sent again: one or a thousand, to the address they had or to a better one."""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import pytest
+from django.urls import reverse
+
+from deliveries import bells
+from deliveries.models import Delivery
+from deliveries.states import Status
+from tenants import redis
+from tenants.vocabulary import Channel, Scope
+from tests.conftest import client_for
+from tests.factories import DeliveryFactory, SuppressionFactory
+from tests.staff import superuser_client
+
+
+def failed(tenant, **values):
+    return DeliveryFactory(tenant=tenant, status=Status.FAILED, reason="550", error="no such user", **values)
+
+
+def test_many_at_once_and_only_what_failed(api, tenant, stranger):
+    redis.client().flushdb()
+    dead = [failed(tenant), failed(tenant, channel=Channel.SMS, address="+14155550100")]
+    others = [DeliveryFactory(tenant=tenant), failed(stranger), failed(tenant, template_version_id=None)]
+    ids = [str(one.pk) for one in [*dead, *others]] + [str(uuid4())]
+    answer = api.post("/api/deliveries/retry", {"ids": ids})
+    assert answer.status_code == 202
+    assert answer.json()["replayed"] == sorted(str(one.pk) for one in dead)
+    assert Delivery.objects.filter(status=Status.PENDING, reason="", error="").count() == 2
+    assert redis.client().exists("bell:send:email", "bell:send:sms") == 2
+    assert api.post("/api/deliveries/retry", {"ids": ids}).json() == {"replayed": []}
+
+
+@pytest.mark.parametrize("body", [{}, {"ids": []}, {"ids": ["x"]}, {"ids": "x"}, {"ids": [str(uuid4())] * 1001}, []])
+def test_a_wrong_list_is_refused(api, body):
+    assert api.post("/api/deliveries/retry", body).status_code == 400
+
+
+def test_it_takes_the_scope(tenant):
+    assert client_for(tenant, Scope.DELIVERIES_READ).post("/api/deliveries/retry", {"ids": [str(uuid4())]}).status_code == 403
+
+
+def test_to_a_corrected_address(api, tenant):
+    dead = failed(tenant, address="ada@exmaple.com", explanation={"routedByRule": "7"})
+    answer = api.post(f"/api/deliveries/{dead.pk}/retry", {"address": " ada@example.com"})
+    assert answer.status_code == 202, answer.json()
+    dead.refresh_from_db()
+    assert (dead.status, dead.address) == (Status.PENDING, "ada@example.com")
+    assert dead.explanation == {"routedByRule": "7", "correctedFrom": "ada@exmaple.com"}
+
+
+@pytest.mark.parametrize(
+    ("channel", "address"),
+    [
+        (Channel.EMAIL, "nonsense"),
+        (Channel.EMAIL, "gone@example.com"),
+        (Channel.EMAIL, "taken@example.com"),
+        (Channel.SMS, "12"),
+        (Channel.IN_APP, "someone"),
+        (Channel.WEBHOOK, "ftp://example.com"),
+        (Channel.CHAT, "\u0000"),
+    ],
+)
+def test_an_address_that_cannot_be_is_refused_and_nothing_changes(api, tenant, channel, address):
+    SuppressionFactory(tenant=tenant, channel=Channel.EMAIL, address="gone@example.com")
+    DeliveryFactory(tenant=tenant, event_id="e", user_id="", channel=Channel.EMAIL, address="taken@example.com")
+    dead = failed(tenant, event_id="e", user_id="", channel=channel, address="before")
+    answer = api.post(f"/api/deliveries/{dead.pk}/retry", {"address": address})
+    assert answer.status_code == 400
+    assert answer.json()["errors"][0]["field"] == "address"
+    dead.refresh_from_db()
+    assert (dead.status, dead.address, dead.explanation) == (Status.FAILED, "before", None)
+
+
+def test_one_that_has_not_failed_keeps_its_address(api, tenant):
+    sent = DeliveryFactory(tenant=tenant, address="ada@example.com")
+    assert api.post(f"/api/deliveries/{sent.pk}/retry", {"address": "eve@example.com"}).status_code == 409
+    sent.refresh_from_db()
+    assert (sent.status, sent.address) == (Status.SENT, "ada@example.com")
+
+
+def test_staff_correct_the_address_in_the_question(tenant):
+    root = superuser_client()
+    bells.answer_send(Channel.EMAIL)
+    dead = failed(tenant, address="ada@exmaple.com")
+    page = reverse("admin:deliveries_delivery_send_again", args=[dead.pk])
+    assert "To send it elsewhere" in root.get(page).content.decode()
+    root.post(page, {"_form_submitted": "on", "address": "nonsense"})
+    dead.refresh_from_db()
+    assert dead.status == Status.FAILED
+    root.post(page, {"_form_submitted": "on", "address": "ada@example.com"})
+    dead.refresh_from_db()
+    assert (dead.status, dead.address) == (Status.PENDING, "ada@example.com")
