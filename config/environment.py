@@ -48,6 +48,7 @@ KNOWN = frozenset(
         "CSRF_TRUSTED_ORIGINS",
         "TRUST_PROXY_HEADERS",
         "WEBHOOK_ALLOWED_NETWORKS",
+        "BACKLOG_LIMIT",
         "LOG_LEVEL",
         "LOG_FORMAT",
         "LOCAL_STATE_DIR",
@@ -92,6 +93,7 @@ class Environment:
     telegram_bot_token: str
     telegram_api_url: str
     webhook_allowed_networks: tuple[str, ...]
+    backlog_limit: int
     log_level: str
     log_format: str
     metrics_dir: Path
@@ -110,7 +112,7 @@ def parse(source: Mapping[str, str], *, stack: StackPaths) -> Environment:
     """Turn raw strings into checked settings; pure but for reading the FCM credentials file."""
     debug = _boolean(source, "DEBUG")
     redis_url = _url(source, "REDIS_URL", _REDIS) or stack.redis_url
-    port = _port(source)
+    port = _number(source, "PORT", 8000, 65_535)
     environment = Environment(
         secret_key=_secret_key(source, debug=debug),
         encryption_keys=_encryption_keys(source),
@@ -135,6 +137,7 @@ def parse(source: Mapping[str, str], *, stack: StackPaths) -> Environment:
         telegram_bot_token=_telegram_token(source),
         telegram_api_url=_url(source, "TELEGRAM_API_URL", _HTTP),
         webhook_allowed_networks=_networks(source),
+        backlog_limit=_number(source, "BACKLOG_LIMIT", 1_000_000, 1_000_000_000),
         log_level=_one_of(source, "LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), default="INFO"),
         log_format=_one_of(source, "LOG_FORMAT", ("json", "console"), default="json"),
         metrics_dir=PROJECT_DIR / (source.get("PROMETHEUS_MULTIPROC_DIR") or stack.metrics),
@@ -207,10 +210,10 @@ def _one_of(source: Mapping[str, str], name: str, allowed: tuple[str, ...], *, d
     return value
 
 
-def _port(source: Mapping[str, str]) -> int:
-    value = source.get("PORT") or "8000"
-    if not (value.isascii() and value.isdecimal()) or not 0 < int(value) < 65536:
-        raise ImproperlyConfigured(f"PORT must be a number from 1 to 65535, not {value!r}")
+def _number(source: Mapping[str, str], name: str, default: int, most: int) -> int:
+    value = source.get(name) or str(default)
+    if not (value.isascii() and value.isdecimal()) or not 0 < int(value) <= most:
+        raise ImproperlyConfigured(f"{name} must be a number from 1 to {most}, not {value!r}")
     return int(value)
 
 

@@ -195,6 +195,7 @@ FCM_API_URL = ENV.fcm_api_url
 TELEGRAM_BOT_TOKEN = ENV.telegram_bot_token
 TELEGRAM_API_URL = ENV.telegram_api_url
 WEBHOOK_ALLOWED_NETWORKS = list(ENV.webhook_allowed_networks)
+BACKLOG_LIMIT = ENV.backlog_limit
 
 LOGGING_CONFIG = "config.logging.configure"
 LOGGING = {"level": ENV.log_level, "format": ENV.log_format}

@@ -10,6 +10,7 @@ from tenants.vocabulary import Priority
 
 ACCEPTED = Counter("notifications_events_accepted", "Events stored and acknowledged.", ["priority"])
 PROCESSED = Counter("notifications_events_processed", "Events whose deliveries are all written.")
+INTAKE_CLOSED = Counter("notifications_intake_closed", "Requests turned away because too many events were waiting.")
 FAILED = Counter("notifications_events_failed", "Events given up.", ["reason"])
 
 

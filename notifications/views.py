@@ -17,6 +17,7 @@ from rest_framework.views import APIView
 
 from deliveries import bells
 from notifications import metrics, selectors
+from notifications.backpressure import is_closed_to
 from notifications.intake import NewEvent, read_bulk, read_event
 from notifications.models import Event, EventStatus
 from notifications.openapi import BULK_BODY, EVENT_BODY
@@ -32,7 +33,7 @@ from notifications.serializers import (
 )
 from notifications.services import Stored, cancel_event, replay_events, store_events
 from tenants.http.parsers import read_body
-from tenants.http.problems import Conflict, FieldError
+from tenants.http.problems import Busy, Conflict, FieldError
 from tenants.http.structs import StructError
 from tenants.principal import caller
 from tenants.vocabulary import Priority, Scope
@@ -66,11 +67,13 @@ class EventsView(generics.ListAPIView[Event]):
             200: OpenApiResponse(AcceptedSerializer, description="The same event was accepted before."),
             409: OpenApiResponse(description="Another event has this id."),
             413: OpenApiResponse(description="The body is over 512 KB."),
+            503: OpenApiResponse(description="Too much is waiting, or the database is away; see `Retry-After`."),
         },
     )
     def post(self, request: Request) -> Response:
         now = clock()
         event = read_event(read_body(request._request), now=now)
+        _turn_away(request, [event])
         (stored,) = store_events(tenant=caller(request).tenant, events=[event], sandbox=caller(request).sandbox, now=now)
         if stored.conflict:
             raise Conflict(f"The event {stored.event_id} was accepted before with other content.")
@@ -144,6 +147,7 @@ class BulkEventsView(EventView):
                 places.append(index)
             except StructError as error:
                 errors += _entry_errors(index, error.errors)
+        _turn_away(request, events)
         stored = store_events(tenant=caller(request).tenant, events=events, sandbox=caller(request).sandbox, now=now)
         fresh = [event for event, one in zip(events, stored, strict=True) if not one.duplicate]
         errors += _conflicts(places, stored)
@@ -182,6 +186,12 @@ class ReplayEventsView(EventView):
         if replayed:
             bells.ring_enrich()
         return Response(ReplayedEventsSerializer({"replayed": sorted(replayed)}).data, status=202)
+
+
+def _turn_away(request: Request, events: Sequence[NewEvent]) -> None:
+    """Raises Busy while too much waits, unless everything is urgent."""
+    if any(event.priority != Priority.URGENT for event in events) and is_closed_to(caller(request).tenant.pk):
+        raise Busy
 
 
 def _announce(events: Sequence[NewEvent]) -> None:

@@ -64,6 +64,14 @@ class Unavailable(exceptions.APIException):
     """Seconds, for `Retry-After`."""
 
 
+class Busy(Unavailable):
+    """More waits than may; nothing was stored."""
+
+    default_detail = "Too many events are waiting to be processed. Try again later."
+    default_code = "busy"
+    wait = 5
+
+
 class PayloadTooLarge(exceptions.APIException):
     status_code = 413
     default_detail = "The body is larger than 512 KB."

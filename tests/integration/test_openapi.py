@@ -90,7 +90,7 @@ def test_every_operation_answers_errors_with_problem_documents(operations):
 
 def test_errors_are_named_where_they_can_happen(operations):
     post = set(operations["POST /api/events"]["responses"])
-    assert {"202", "200", "400", "401", "403", "406", "409", "413", "415", "default"} == post - {"429"}
+    assert {"202", "200", "400", "401", "403", "406", "409", "413", "415", "503", "default"} == post - {"429"}
     assert "404" in operations["GET /api/deliveries/{id}"]["responses"]
     assert not {"400", "401", "403", "404", "413"} & set(operations["GET /api/health/live"]["responses"])
 

@@ -17,6 +17,7 @@ from django.utils.timezone import now as clock
 
 from config.operations.probes import Prober, beat
 from deliveries.status_webhooks.claims import prune_messages
+from notifications.backpressure import Counting
 from notifications.sweep import sweep
 from tenants.database.limits import REQUEST_S, limit_statements
 
@@ -33,19 +34,20 @@ class Command(BaseCommand):
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopped.set())
         limit_statements(REQUEST_S)
-        prober = Prober()
+        prober, counting = Prober(), Counting()
         logger.info("scheduler_started")
         while not stopped.wait(_EVERY_S):
-            _turn(prober)
+            _turn(prober, counting)
         logger.info("scheduler_stopped")
 
 
-def _turn(prober: Prober) -> None:
+def _turn(prober: Prober, counting: Counting) -> None:
     beat()
     prober.send_probes()
     try:
         sweep(now=clock())
         prune_messages()
+        counting.turn()
     except DatabaseError as error:
         logger.warning("sweep_failed", error=type(error).__name__)
         connection.close()
