@@ -17,7 +17,7 @@ from preferences.services import ensure_recipients
 
 BUDGET = 1000
 """Targets in a chunk, about: an event begun is given one page, events after the budget is spent go back."""
-MOST_BYTES = 16 * 1024 * 1024
+MOST_BYTES = 8 * 1024 * 1024
 """Of events' data in a chunk, about: each delivery has a copy of it, and half a megabyte times 500 is too much for a worker."""
 
 
