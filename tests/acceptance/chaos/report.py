@@ -20,10 +20,10 @@ HEADINGS = (
     "events",
     "lost",
     "twice",
-    "may be twice",
+    "ambiguous",
     "taken up again",
-    "away s",
-    "final after s",
+    "away, s",
+    "final after, s",
 )
 
 
