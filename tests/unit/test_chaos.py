@@ -114,15 +114,15 @@ def test_the_table_takes_the_place_of_the_one_before(tmp_path):
     page = tmp_path / "reliability.md"
     page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
     machine = {"cores": 2, "cpu": "a processor", "memoryGb": 8, "python": "3.11", "load": 0.5}
-    report.write([result()], machine, page=page)
-    report.write([result("send worker", final_s=None)], machine, page=page)
+    report.write([result()], machine, "abc1234", page=page)
+    report.write([result("send worker", final_s=None)], machine, "abc1234", page=page)
     text = page.read_text()
     assert text.startswith(f"before\n{report.BEGIN}\n")
     assert text.endswith(f"|\n{report.END}\nafter\n")
     assert "old" not in text
     assert "| web" not in text
     assert [cell.strip() for cell in text.splitlines()[-3].split("|")[3:-1]] == ["1", "0", "0", "0", "0", "0.5", "no"]
-    assert "2 cores (a processor), 8 GB" in text
+    assert "commit abc1234; 2 cores (a processor), 8 GB" in text
 
 
 def test_crash_points_are_chosen_by_name(capsys):

@@ -21,7 +21,7 @@ _MOST_LINES = 40
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     signal.signal(signal.SIGTERM, _stop)
-    machine = machine_facts()
+    machine, commit = machine_facts(), report.commit()
     names = options.only or list(CRASH_POINTS)
     try:
         results, failures = _conduct_all(names, options.events)
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for failure in failures:
         print(f"not as promised: {failure}", file=sys.stderr)
     if options.write and not failures and list(CRASH_POINTS) == names:
-        report.write(results, machine)
+        report.write(results, machine, commit)
         print(f"written to {report.PAGE}")
     return 1 if failures else 0
 

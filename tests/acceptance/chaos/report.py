@@ -43,9 +43,13 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join([lines[0], rule, *lines[1:]])
 
 
-def write(results: Sequence[Result], machine: Mapping[str, Any], *, page: Path = PAGE) -> None:
+def commit() -> str:
+    """What is about to be tested; the page that a run writes does not count as a change."""
+    return commit_name(besides=[str(PAGE.relative_to(PROJECT_DIR))])
+
+
+def write(results: Sequence[Result], machine: Mapping[str, Any], commit: str, *, page: Path = PAGE) -> None:
     """Put the table, with date, machine and commit, in place of what is between the page's markers."""
-    commit = commit_name(besides=["docs/reliability.md"])
     facts = (
         f"{datetime.now(UTC):%Y-%m-%d}, commit {commit}; {machine['cores']} cores ({machine['cpu']}), "
         f"{machine['memoryGb']} GB, Python {machine['python']}; load before the run {machine['load']}."
