@@ -47,7 +47,7 @@ def share_of_floor(figure: Figure, results: Mapping[str, Result]) -> float | Non
 
 def write(results: Mapping[str, Result], facts: Mapping[str, Any]) -> Path:
     """Write `bench/results/<date>-<commit>.json`, and a plot of latencies beside it; returns the file."""
-    now, commit = datetime.now(UTC), _commit()
+    now, commit = datetime.now(UTC), commit_name(besides=["bench/results"])
     document = {
         "date": now.isoformat(timespec="seconds"),
         "commit": commit,
@@ -79,6 +79,18 @@ def markdown(document: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def commit_name(*, besides: Sequence[str]) -> str:
+    """The commit's short name; `-changed` if the tree is not what was committed, `besides` what a run itself writes."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=PROJECT_DIR, capture_output=True, text=True, check=False)
+        return done.stdout.strip()
+
+    name = git("rev-parse", "--short", "HEAD") or "unknown"
+    excluded = [f":!{path}" for path in besides]
+    return f"{name}-changed" if git("status", "--porcelain", "--", ".", *excluded) else name
+
+
 def _rows(name: str, result: Result, results: Mapping[str, Result]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for position, figure in enumerate(result.figures):
@@ -106,17 +118,6 @@ def _document(result: Result, results: Mapping[str, Result]) -> dict[str, Any]:
             figures[figure.name]["ofFloor"] = round(share, 3)
     checks = [asdict(check) | {"ok": check.ok} for check in result.checks]
     return {"parameters": dict(result.parameters), "figures": figures, "checks": checks, "cpuS": dict(result.cpu_s)}
-
-
-def _commit() -> str:
-    """The commit's short name; `-changed` if the tree is not what was committed."""
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(["git", *arguments], cwd=PROJECT_DIR, capture_output=True, text=True, check=False)
-        return done.stdout.strip()
-
-    name = git("rev-parse", "--short", "HEAD") or "unknown"
-    return f"{name}-changed" if git("status", "--porcelain", "--", ".", ":!bench/results") else name
 
 
 def _plot(path: Path, name: str, samples_ms: Sequence[float]) -> None:

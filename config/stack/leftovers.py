@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import os
 import signal
+from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -34,6 +36,7 @@ def record(part: Part) -> None:
             "started": process.create_time(),
             "command": process.cmdline(),
             "signal": int(part.stop_signal),
+            "server": part.is_server,
         }
         draft = path.with_suffix(".draft")
         draft.write_text(json.dumps(content))
@@ -45,23 +48,45 @@ def forget(part: Part) -> None:
 
 
 def end_leftovers(paths: StackPaths) -> list[str]:
-    """End what an earlier supervisor of this stack left running; returns the names of the parts."""
-    found: dict[str, list[psutil.Process]] = {}
-    for file in sorted(paths.pids.glob("*.json")):
-        with suppress(ValueError, KeyError, psutil.Error):
-            content = json.loads(file.read_text())
-            process = psutil.Process(content["pid"])
-            if _is_ours(process, content["started"], content["command"]):
-                found[file.stem] = [process, *process.children(recursive=True)]
-                process.send_signal(signal.Signals(content["signal"]))
-    _, alive = psutil.wait_procs([process for family in found.values() for process in family], timeout=_STOP_TIMEOUT_S)
+    """End what an earlier supervisor of this stack left running, servers last; returns the names of the parts."""
+    found = [leftover for file in sorted(paths.pids.glob("*.json")) if (leftover := _read(file))]
+    _end([leftover for leftover in found if not leftover.is_server])
+    _end([leftover for leftover in found if leftover.is_server])
+    for file in paths.pids.glob("*"):
+        file.unlink()
+    return [leftover.name for leftover in found]
+
+
+@dataclass(frozen=True, slots=True)
+class _Leftover:
+    name: str
+    process: psutil.Process
+    stop_signal: signal.Signals
+    is_server: bool
+
+
+def _read(file: Path) -> _Leftover | None:
+    """The process that the file is about, if it still runs."""
+    with suppress(ValueError, KeyError, psutil.Error):
+        content = json.loads(file.read_text())
+        process = psutil.Process(content["pid"])
+        if _is_ours(process, content["started"], content["command"]):
+            return _Leftover(file.stem, process, signal.Signals(content["signal"]), content.get("server", False))
+    return None
+
+
+def _end(leftovers: Sequence[_Leftover]) -> None:
+    """Ask them to stop, and kill what did not, with whatever it had started."""
+    family: list[psutil.Process] = []
+    for leftover in leftovers:
+        with suppress(psutil.Error):
+            family += [leftover.process, *leftover.process.children(recursive=True)]
+            leftover.process.send_signal(leftover.stop_signal)
+    _, alive = psutil.wait_procs(family, timeout=_STOP_TIMEOUT_S)
     for process in alive:
         with suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(alive, timeout=_STOP_TIMEOUT_S)
-    for file in paths.pids.glob("*"):
-        file.unlink()
-    return list(found)
 
 
 def _is_ours(process: psutil.Process, started: float, command: list[str]) -> bool:

@@ -40,6 +40,10 @@ class Part(ABC):
 
     name: str
     stop_signal = signal.SIGTERM
+    orphan_signal = signal.SIGTERM
+    """What the kernel sends it when its supervisor is gone."""
+    is_server = False
+    """Whether the other parts need it until they have ended."""
     stop_within_s = 30.0
     """How long an orderly stop may take before the process is killed."""
 
@@ -111,7 +115,7 @@ class CommandPart(Part):
             group=account.pw_gid if account else None,
             extra_groups=[] if account else None,
             start_new_session=True,
-            preexec_fn=lambda: _die_with_parent(self.stop_signal, parent),  # noqa: PLW1509 - system calls only, no lock
+            preexec_fn=lambda: _die_with_parent(self.orphan_signal, parent),  # noqa: PLW1509 - system calls only, no lock
         )
 
 

@@ -33,6 +33,8 @@ class ServerError(RuntimeError):
 class EmbeddedServer(CommandPart):
     """A server process of ours: started, asked whether it is ready, stopped in order."""
 
+    is_server = True
+
     def __init__(self, paths: StackPaths, *, durable: bool = True) -> None:
         super().__init__(paths)
         self.durable = durable
@@ -66,6 +68,8 @@ class EmbeddedPostgres(EmbeddedServer):
 
     name = "postgres"
     stop_signal = signal.SIGINT  # "fast" shutdown: open transactions are rolled back, then a clean checkpoint
+    # "Smart" shutdown, which waits for its sessions: orphaned workers finish what they hold, and write down what they sent.
+    orphan_signal = signal.SIGTERM
 
     def command(self) -> list[str]:
         options = {

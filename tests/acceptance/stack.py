@@ -53,7 +53,7 @@ class LocalRun:
         return "\n".join(self.lines)
 
     def wait_ready(self) -> None:
-        eventually(lambda: "A first event:" in self.output or self.process.poll() is not None, within_s=START_TIMEOUT_S)
+        eventually(lambda: "Ready. " in self.output or self.process.poll() is not None, within_s=START_TIMEOUT_S)
         assert self.process.poll() is None, self.output
 
     def ended(self, within_s: float = 60) -> int:

@@ -13,8 +13,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
+import psycopg
 import pytest
 
+from config.stack.paths import stack_paths
 from tests.acceptance.conftest import eventually, free_port
 from tests.acceptance.stack import LocalRun
 
@@ -100,8 +102,12 @@ def test_a_killed_supervisor_leaves_nothing_that_the_next_start_would_meet(start
     run = start()
     run.wait_ready()
     family = run.family()
-    run.process.kill()
-    run.ended()
+    workers = [psutil.Process(run.pid_of(part)) for part in ("web", "pipeline", "send", "scheduler")]
+    with psycopg.connect(stack_paths(run.state).database_url, autocommit=True) as session:
+        run.process.kill()
+        run.ended()
+        eventually(lambda: all_gone(workers), within_s=30)
+        assert session.execute("SELECT 1").fetchone() == (1,), "who had work in hand could not have written it down"
     following = start()
     following.wait_ready()
     assert all_gone(family)

@@ -43,6 +43,21 @@ class Sleeper(CommandPart):
         return [sys.executable, "-c", f"import signal, time; {ignore}print('begun', flush=True); time.sleep(60)"]
 
 
+class Leaver(CommandPart):
+    """A program that, asked to stop, finishes its work and then notes that it ended."""
+
+    def __init__(self, paths, name, note: Path, *, work_s=0.0):
+        self.name = name
+        self.note = note
+        self.work_s = work_s
+        super().__init__(paths)
+
+    def command(self):
+        leave = f"time.sleep({self.work_s}), open({str(self.note)!r}, 'a').write('{self.name} '), sys.exit()"
+        program = f"import signal, sys, time; signal.signal(signal.SIGTERM, lambda *_: ({leave})); print('begun', flush=True)"
+        return [sys.executable, "-c", f"{program}; time.sleep(60)"]
+
+
 class Broken(CommandPart):
     name = "broken"
 
@@ -192,6 +207,19 @@ class TestLeftovers:
         assert leftovers.end_leftovers(stack) == ["sleeper"]
         assert not part.is_running()
         assert list(stack.pids.iterdir()) == []
+
+    def test_servers_are_ended_when_those_who_need_them_are_gone(self, stack, tmp_path):
+        ended = tmp_path / "ended"
+        server, worker = Leaver(stack, "a-server", ended), Leaver(stack, "worker", ended, work_s=0.5)
+        server.is_server = True
+        for part in (server, worker):
+            part.spawn()
+            leftovers.record(part)
+            assert wait_until(lambda: begun(part), 10)  # noqa: B023
+        assert leftovers.end_leftovers(stack) == ["a-server", "worker"]
+        assert not server.is_running()
+        assert not worker.is_running()
+        assert ended.read_text().split() == ["worker", "a-server"]
 
     @pytest.mark.parametrize("change", [{"started": 1.0}, {"command": ["other"]}])
     def test_another_program_with_the_same_pid_is_left_alone(self, stack, change):
