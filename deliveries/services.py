@@ -119,6 +119,7 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
     delivered_at: datetime | None = None
 
 
+# `= ANY(…)` beside the join, as in a claim: the planner looks rows up by id, and reads no other index for their states.
 # A receipt may have come first and said how it ended (3: delivered, 4: bounced). It left the lease, so that who sent it and
 # how is still recorded; the state stays the receipt's.
 _RECORD = announcing(
@@ -142,7 +143,7 @@ FROM unnest(
     id, lease_until, status, reason, error, provider, provider_account_id, provider_message_id, sandbox, attempt_count,
     retry_count, next_attempt_at, sent_at, delivered_at
 )
-WHERE d.id = r.id AND d.status IN (1, 3, 4) AND d.lease_until = r.lease_until
+WHERE d.id = ANY(%(id)s::uuid[]) AND d.id = r.id AND d.status IN (1, 3, 4) AND d.lease_until = r.lease_until
 """,
     was="CASE WHEN d.status = r.status THEN 1 ELSE d.status END",
     returning=("d.status = r.status",),

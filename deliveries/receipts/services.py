@@ -146,7 +146,7 @@ UPDATE deliveries_delivery d
 SET status = %(target)s, reason = r.reason, error = r.error, sent_at = COALESCE(d.sent_at, r.at),
     delivered_at = CASE WHEN %(arrived)s THEN r.at END
 FROM unnest(%(id)s::uuid[], %(reason)s::text[], %(error)s::text[], %(at)s::timestamptz[]) AS r (id, reason, error, at)
-WHERE d.id = r.id AND d.status = ANY(%(sources)s)
+WHERE d.id = ANY(%(id)s::uuid[]) AND d.id = r.id AND d.status = ANY(%(sources)s)
 """,
     returning=("d.channel",),
 )
