@@ -136,7 +136,7 @@ def release_deliveries(*, rows: Sequence[ClaimedDelivery]) -> None:
         )
 
 
-_DUE_CHANNELS = """
+PLACES = """
 WITH RECURSIVE place AS (
     (
         SELECT channel, priority, tenant_id FROM deliveries_delivery WHERE status IN (0, 1)
@@ -149,13 +149,17 @@ WITH RECURSIVE place AS (
         ORDER BY channel, priority, tenant_id LIMIT 1
     ) next
 )
+"""
+"""SQL that begins a statement: `place (channel, priority, tenant_id)` of all deliveries with work left to do."""
+
+_DUE_CHANNELS = f"""{PLACES}
 SELECT DISTINCT place.channel FROM place
 WHERE EXISTS (
     SELECT FROM deliveries_delivery d
     WHERE d.channel = place.channel AND d.priority = place.priority AND d.tenant_id = place.tenant_id AND d.status IN (0, 1)
       AND d.next_attempt_at <= %(now)s AND (d.lease_until IS NULL OR d.lease_until < %(now)s)
 )
-"""
+"""  # noqa: S608 - made of constants
 
 
 def channels_with_due_deliveries(*, now: datetime) -> list[Channel]:

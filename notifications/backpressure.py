@@ -17,6 +17,7 @@ from django.db import connection
 from django.utils.timezone import now as clock
 from redis.exceptions import RedisError
 
+from notifications.claims import PAIRS
 from notifications.metrics import INTAKE_CLOSED
 from tenants import redis
 
@@ -30,16 +31,7 @@ _LOOKED_AT_EVERY_S: Final = 1.0
 _KEY: Final = "intake:closed"
 
 # As for a claim, each (priority, tenant) is a range of event_due; none is counted beyond the limit.
-_WAITING = """
-WITH RECURSIVE pair AS (
-    (SELECT priority, tenant_id FROM notifications_event WHERE status = 0 ORDER BY priority, tenant_id LIMIT 1)
-    UNION ALL
-    SELECT next.priority, next.tenant_id FROM pair, LATERAL (
-        SELECT priority, tenant_id FROM notifications_event
-        WHERE status = 0 AND (priority, tenant_id) > (pair.priority, pair.tenant_id)
-        ORDER BY priority, tenant_id LIMIT 1
-    ) next
-)
+_WAITING = f"""{PAIRS}
 SELECT pair.tenant_id, due.waiting FROM pair, LATERAL (
     SELECT count(*) AS waiting FROM (
         SELECT FROM notifications_event e
@@ -47,7 +39,7 @@ SELECT pair.tenant_id, due.waiting FROM pair, LATERAL (
         ORDER BY e.due_at LIMIT %(limit)s
     ) capped
 ) due
-"""
+"""  # noqa: S608 - made of constants
 
 
 class Closed(msgspec.Struct, frozen=True):

@@ -30,7 +30,7 @@ SUSPECT_AFTER = 2
 """Attempts after which an event works alone."""
 
 # A loose index scan over event_due (priority, tenant_id, due_at): PostgreSQL's wiki, "Loose indexscan".
-_WAITING = """
+PAIRS = """
 WITH RECURSIVE pair AS (
     (SELECT priority, tenant_id FROM notifications_event WHERE status = 0 ORDER BY priority, tenant_id LIMIT 1)
     UNION ALL
@@ -40,6 +40,10 @@ WITH RECURSIVE pair AS (
         ORDER BY priority, tenant_id LIMIT 1
     ) next
 )
+"""
+"""SQL that begins a statement: `pair (priority, tenant_id)` of all events that wait, due or not."""
+
+_WAITING = f"""{PAIRS}
 SELECT pair.priority, pair.tenant_id, due.waiting FROM pair, LATERAL (
     SELECT count(*) AS waiting FROM (
         SELECT FROM notifications_event e
@@ -49,7 +53,7 @@ SELECT pair.priority, pair.tenant_id, due.waiting FROM pair, LATERAL (
     ) capped
 ) due
 WHERE due.waiting > 0
-"""
+"""  # noqa: S608 - made of constants
 
 # `= ANY(ARRAY(…))`: the planner cannot know how few rows a claim has, and for a join it would read the whole table. The
 # order in the count above makes it use the index for the same reason.

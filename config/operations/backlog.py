@@ -14,7 +14,9 @@ from prometheus_client.registry import Collector
 
 from config.operations.checks import Check
 from config.operations.postgres import short_cursor
+from deliveries.claims import PLACES
 from deliveries.queues import STATUS_WEBHOOKS
+from notifications.claims import PAIRS
 from notifications.queues import PIPELINE, send_queue
 from tenants.vocabulary import Channel
 
@@ -22,16 +24,7 @@ CAP = 100_000
 """A queue is never counted further than this."""
 
 # Hops along event_due from one (priority, tenant) to the next, then counts what is due of each; so along delivery_due below.
-_EVENTS = """
-WITH RECURSIVE pair AS (
-    (SELECT priority, tenant_id FROM notifications_event WHERE status = 0 ORDER BY priority, tenant_id LIMIT 1)
-    UNION ALL
-    SELECT next.priority, next.tenant_id FROM pair, LATERAL (
-        SELECT priority, tenant_id FROM notifications_event
-        WHERE status = 0 AND (priority, tenant_id) > (pair.priority, pair.tenant_id)
-        ORDER BY priority, tenant_id LIMIT 1
-    ) next
-)
+_EVENTS = f"""{PAIRS}
 SELECT least(coalesce(sum(due.waiting), 0), %(cap)s)::bigint, extract(epoch FROM now() - min(due.since))::float
 FROM pair, LATERAL (
     SELECT count(*) AS waiting, min(due_at) AS since FROM (
@@ -40,21 +33,9 @@ FROM pair, LATERAL (
         ORDER BY due_at LIMIT %(cap)s
     ) capped
 ) due
-"""
+"""  # noqa: S608 - made of constants
 
-_DELIVERIES = """
-WITH RECURSIVE place AS (
-    (
-        SELECT channel, priority, tenant_id FROM deliveries_delivery WHERE status IN (0, 1)
-        ORDER BY channel, priority, tenant_id LIMIT 1
-    )
-    UNION ALL
-    SELECT next.channel, next.priority, next.tenant_id FROM place, LATERAL (
-        SELECT channel, priority, tenant_id FROM deliveries_delivery
-        WHERE status IN (0, 1) AND (channel, priority, tenant_id) > (place.channel, place.priority, place.tenant_id)
-        ORDER BY channel, priority, tenant_id LIMIT 1
-    ) next
-)
+_DELIVERIES = f"""{PLACES}
 SELECT place.channel, least(coalesce(sum(due.waiting), 0), %(cap)s)::bigint, extract(epoch FROM now() - min(due.since))::float
 FROM place, LATERAL (
     SELECT count(*) AS waiting, min(next_attempt_at) AS since FROM (
@@ -65,7 +46,7 @@ FROM place, LATERAL (
     ) capped
 ) due
 GROUP BY place.channel
-"""
+"""  # noqa: S608 - made of constants
 
 # Hops from one endpoint to the next. What is there for one that fails, or is disabled, waits for that server and not for us.
 _STATUS_MESSAGES = """
