@@ -11,17 +11,15 @@ from django.db import connection
 from django.test import Client
 from django.utils.timezone import now
 
-from deliveries import breaker, claims, services
+from deliveries import breaker, claims
 from deliveries.breaker import Circuit, Open, Tally
 from deliveries.claims import claim_deliveries
 from deliveries.dispatch import dispatch
 from deliveries.models import Attempt, AttemptOutcome, Delivery, RetrySchedule
 from deliveries.providers.kept import forget_providers
 from deliveries.replay import replay
-from deliveries.services import Recorded
 from deliveries.states import Status
 from tenants import redis
-from tenants.columns import columns_of
 from tenants.models import ProviderAccount
 from tenants.vocabulary import Channel, Priority
 from tests.doubles.smtp import SmtpDouble
@@ -323,29 +321,3 @@ def test_a_claim_reads_no_more_than_it_takes(tenant, stranger):
     assert "Seq Scan" not in plan
     read = [float(rows) for rows in re.findall(r"'Actual Rows': ([\d.]+)", plan)]
     assert max(read) <= 20
-
-
-def test_outcomes_are_recorded_by_id_whatever_else_there_is(tenant):
-    """A chunk's 500 rows among thousands: by the primary key, and not by reading everything that is in their states."""
-    moment = now()
-    rows = [
-        Delivery(
-            tenant=tenant,
-            event_id=f"e{number}",
-            event_type="account",
-            channel=Channel.EMAIL,
-            address="a@example.com",
-            accepted_at=moment,
-            status=[Status.SENDING, Status.DELIVERED, Status.BOUNCED, Status.SENT][number % 4],
-            lease_until=moment,
-        )
-        for number in range(6000)
-    ]
-    Delivery.objects.bulk_create(rows)
-    outcomes = [Recorded(id=row.pk, lease_until=moment, status=Status.SENT) for row in rows[:500]]
-    with connection.cursor() as cursor:
-        cursor.execute("ANALYZE deliveries_delivery")
-        cursor.execute("EXPLAIN (FORMAT JSON) " + services._RECORD, columns_of(Recorded, outcomes))
-        plan = str(cursor.fetchone()[0])
-    assert "deliveries_delivery_pkey" in plan
-    assert not re.search(r"'Seq Scan'[^}]*'Relation Name': 'deliveries_delivery'", plan)

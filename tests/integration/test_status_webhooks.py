@@ -335,6 +335,6 @@ def test_the_scheduler_prunes_and_rings(monkeypatch, endpoint):
     (kept,) = waiting(endpoint)
     # The test's connection stays open: its transaction would end with it.
     monkeypatch.setattr(run_scheduler, "close_old_connections", lambda: None)
-    run_scheduler._turn(run_scheduler.Prober())
+    run_scheduler._turn(run_scheduler.Prober(), run_scheduler.Counting())
     assert list(StatusMessage.objects.values_list("pk", flat=True)) == [kept.pk]
     assert redis.client().exists("bell:status_webhooks")
