@@ -20,7 +20,7 @@ from tenants.columns import columns_of
 from tenants.fields import decrypt
 from tenants.ids import first_id_at
 
-LEASE: Final = timedelta(seconds=60)
+LEASE: Final = timedelta(seconds=30)
 """Longer than a claim's requests can take: all are under way at once, and each has a time limit of 15 s."""
 CLAIM_SIZE: Final = 64
 AT_ONCE: Final = 32

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from deliveries.patience import patiently
+from deliveries.patience import BEYOND_LEASE, patiently
 from deliveries.providers.base import LONGEST_EXCERPT, PROVIDER_FAULT, Failed, Failure, Outcome, Sent
 from deliveries.providers.kept import provider_for
 from deliveries.providers.webhook import WebhookProvider
@@ -91,7 +91,8 @@ def _record(answered: Sequence[tuple[ClaimedMessage, Outcome]]) -> None:
     if not answered:
         return
     rows = [_judged(message, outcome) for message, outcome in answered]
-    disabled = patiently(lambda: record_messages(rows=rows), until=min(message.lease_until for message, _ in answered))
+    until = min(message.lease_until for message, _ in answered) + BEYOND_LEASE
+    disabled = patiently(lambda: record_messages(rows=rows), until=until)
     for one in disabled:
         logger.warning("status_endpoint_disabled", endpoint_id=str(one.endpoint_id), tenant_id=one.tenant_id, reason=one.reason)
     for message, outcome in answered:
