@@ -40,7 +40,7 @@ _ANSWERS: Final = {
     204: OpenApiResponse(description="Taken, or not about a delivery of ours."),
     400: Problem,
     403: Problem,
-    413: Problem,
+    413: OpenApiResponse(Problem, description=f"The body is larger than {MOST_BYTES // 1024} KB."),
 }
 
 
