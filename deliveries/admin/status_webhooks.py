@@ -31,6 +31,7 @@ from deliveries.status_webhooks.services import (
 )
 from tenants.http.problems import Conflict
 from tenants.keyset import CreatedFilter, KeysetModelAdmin
+from tenants.read_only import ReadOnlyAdmin
 
 _STATE_COLOURS = {"pending": "info", "sent": "success", "failed": "danger"}
 _ENDPOINT_COLOURS = {"active": "success", "failing": "warning", "disabled": "danger", "paused": "default"}
@@ -139,7 +140,7 @@ class StatusEndpointAdmin(ModelAdmin):
 
 
 @admin.register(StatusMessage)
-class StatusMessageAdmin(KeysetModelAdmin):
+class StatusMessageAdmin(ReadOnlyAdmin, KeysetModelAdmin):
     list_display = ("made", "label", "what", "endpoint", "attempt_count", "response_code", "tenant")
     list_filter = (
         ("tenant", RelatedDropdownFilter),
@@ -176,27 +177,7 @@ class StatusMessageAdmin(KeysetModelAdmin):
         rows: QuerySet[StatusMessage] = super().get_queryset(request)
         return rows.select_related("endpoint")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        rows = [row for _, options in self.fieldsets for row in options["fields"]]
-        return [name for row in rows for name in ((row,) if isinstance(row, str) else row)]
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return bool(request.user.has_perm("deliveries.view_statusmessage"))
-
-    def has_send_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Sending again takes the right to change messages, though nothing of a message can be edited."""
-        return bool(request.user.has_perm("deliveries.change_statusmessage"))
-
-    @admin.action(description="Send again", permissions=["send"])
+    @admin.action(description="Send again", permissions=["act"])
     def send_again(self, request: HttpRequest, queryset: QuerySet[StatusMessage]) -> None:
         by_tenant: dict[int, list[Any]] = defaultdict(list)
         for tenant_id, pk in queryset.filter(endpoint__is_active=True).values_list("tenant_id", "pk"):
