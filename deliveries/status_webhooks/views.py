@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from typing import ClassVar
-from uuid import UUID
 
 from django.db.models import QuerySet
-from django.http import Http404
 from django.utils.timezone import now as clock
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -172,11 +170,4 @@ class TestView(APIView):
 
 
 def _found(request: Request, endpoint_id: str) -> StatusEndpoint:
-    try:
-        key = UUID(endpoint_id)
-    except ValueError as error:
-        raise Http404 from error
-    endpoint = StatusEndpoint.objects.for_tenant(caller(request).tenant).filter(pk=key).first()
-    if endpoint is None:
-        raise Http404
-    return endpoint
+    return generics.get_object_or_404(StatusEndpoint.objects.for_tenant(caller(request).tenant), pk=endpoint_id)
