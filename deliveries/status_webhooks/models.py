@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import secrets
+from datetime import datetime
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
@@ -41,6 +42,8 @@ class StatusEndpoint(TenantScopedModel):
     url = models.CharField(max_length=2000, verbose_name="URL")
     description = models.CharField(max_length=200, blank=True)
     secret = EncryptedTextField(default=new_signing_secret, editable=False)
+    old_secret = EncryptedTextField(default="", blank=True, editable=False)
+    old_secret_until = models.DateTimeField(null=True, editable=False, help_text="Until then the secret before signs as well.")
     statuses = ArrayField(
         models.SmallIntegerField(choices=[(status.value, status.label) for status in ANNOUNCED]),
         default=every_announced_status,
@@ -55,8 +58,19 @@ class StatusEndpoint(TenantScopedModel):
 
     objects = TenantQuerySet["StatusEndpoint"].as_manager()
 
+    class Meta:
+        indexes = [
+            models.Index(
+                "old_secret_until", condition=models.Q(old_secret_until__isnull=False), name="status_endpoint_rotating"
+            )
+        ]
+
     def __str__(self) -> str:
         return self.url
+
+    def old_secret_at(self, now: datetime) -> str:
+        """The secret before, while it still signs."""
+        return self.old_secret if self.old_secret_until and self.old_secret_until > now else ""
 
 
 class MessageState(Coded):

@@ -24,7 +24,8 @@ from deliveries.status_webhooks.serializers import (
     NewEndpoint,
     ReplayedSerializer,
     ReplayRequest,
-    SecretSerializer,
+    RotatedSecretSerializer,
+    RotationRequest,
     StatusMessageSerializer,
     TestAnswerSerializer,
 )
@@ -106,12 +107,17 @@ class RotateSecretView(APIView):
 
     @extend_schema(
         summary="Give an endpoint a new secret",
-        description="It signs from the next request on, and is shown this once; the old one signs no more.",
-        request=None,
-        responses=SecretSerializer,
+        description="It signs from the next request on, and is shown this once. "
+        f"For {services.OVERLAP_H} hours the old one signs as well, so that receivers change over without a gap; "
+        "with `forgetOld` it does not.",
+        request=RotationRequest,
+        responses=RotatedSecretSerializer,
     )
     def post(self, request: Request, id: str) -> Response:  # noqa: A002 - the route's name for it
-        return Response(SecretSerializer({"secret": services.rotate_secret(endpoint=_found(request, id))}).data)
+        endpoint = _found(request, id)
+        body = RotationRequest(data=request.data or {})
+        body.is_valid(raise_exception=True)
+        return Response(RotatedSecretSerializer(services.rotate_secret(endpoint=endpoint, **body.validated_data)).data)
 
 
 class MessagesView(generics.ListAPIView[StatusMessage]):
