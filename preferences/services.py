@@ -20,6 +20,7 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from preferences.contact_points import comparable
+from preferences.erasure import erase_elsewhere
 from preferences.errors import HalfQuietHoursError, LadderFullError
 from preferences.models import Preference, Recipient, Subscription, Suppression, Topic
 from preferences.selectors import fetch
@@ -177,13 +178,17 @@ def patch_recipient(*, tenant: Tenant, user_id: str, changes: Mapping[str, Any])
 
 @transaction.atomic
 def erase_recipient(*, tenant: Tenant, user_id: str) -> bool:
-    """Forget a recipient with its devices, subscriptions and preferences; False if there was nothing to forget."""
+    """Forget a recipient with its devices, subscriptions and preferences, and what other rooms registered in `erasure`.
+
+    False if there was nothing to forget.
+    """
     # Locked first, so that nobody adds to a recipient while what belongs to it is being collected.
     found = list(Recipient.objects.for_tenant(tenant).select_for_update().filter(user_id=user_id))
     for recipient in found:
         recipient.delete()
     preferences, _ = Preference.objects.for_tenant(tenant).filter(user_id=user_id).delete() if user_id else (0, {})
-    return bool(found or preferences)
+    elsewhere = erase_elsewhere(tenant, user_id)
+    return bool(found or preferences or elsewhere)
 
 
 def retire_devices(*, tokens: Collection[tuple[int, str]]) -> int:

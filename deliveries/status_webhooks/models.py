@@ -8,6 +8,7 @@ from datetime import datetime
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models.fields.json import KeyTextTransform
 from django.utils.timezone import now
 from uuid_utils.compat import uuid7
 
@@ -114,6 +115,8 @@ class StatusMessage(models.Model):
             models.Index("endpoint", condition=models.Q(lease_until__isnull=False), name="status_message_leased"),
             models.Index("endpoint", "id", name="status_message_by_endpoint"),
             models.Index("endpoint", "id", condition=models.Q(state=MessageState.FAILED), name="status_message_failed"),
+            # For erasing a user.
+            models.Index("tenant", KeyTextTransform("userId", "payload"), name="status_message_by_user"),
         ]
 
     def __str__(self) -> str:
