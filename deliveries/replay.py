@@ -75,6 +75,9 @@ def replay_to(*, delivery: Delivery, address: str) -> bool:
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(_CORRECT, parameters)
-            return bool(replay(tenant_id=delivery.tenant_id, ids=[delivery.pk]))
+            is_replayed = bool(replay(tenant_id=delivery.tenant_id, ids=[delivery.pk]))
+            if not is_replayed:
+                transaction.set_rollback(True)  # one that stays a dead letter keeps its address
+            return is_replayed
     except IntegrityError as error:
         raise AddressRefusedError("The event has a delivery to this address already.") from error

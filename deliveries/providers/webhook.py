@@ -145,11 +145,12 @@ def _policy() -> AddressPolicy:
 def _checked(address: str, schemes: frozenset[str]) -> httpx.URL | Failed:
     try:
         url = httpx.URL(address)
+        host = url.host  # decoded only now: `xn--a` is a label that stands for nothing
     except (httpx.InvalidURL, ValueError) as error:
         return _invalid(f"This is not a URL: {error}")
-    if url.scheme not in schemes or not url.host:
+    if url.scheme not in schemes or not host:
         return _invalid(f"A webhook's URL begins with {' or '.join(sorted(f'{one}://' for one in schemes))}.")
-    if "%" in url.host or (url.port is not None and not 0 < url.port < 65536):
+    if "%" in host or (url.port is not None and not 0 < url.port < 65536):
         return _invalid("The host or the port of this URL cannot exist.")
     if url.userinfo:
         return _invalid("A webhook's URL holds no user name or password: its signature says who sent it.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Final
 from uuid import UUID
 
+from django.core.exceptions import BadRequest
 from django.http import HttpRequest
 from twilio.request_validator import SIGNATURE_HEADER, RequestValidator
 
@@ -48,9 +49,13 @@ def receipts_of(request: HttpRequest, account: ReceivingAccount, *, named: str, 
     """
     signature = request.headers.get(SIGNATURE_HEADER, "")
     validator = RequestValidator(account.credentials["auth_token"])
-    if not validator.validate(twilio_url(named, delivery_id), request.POST, signature):
+    try:
+        form = request.POST
+    except BadRequest as error:  # not UTF-8: what cannot be read cannot be verified either
+        raise UnsignedError from error
+    if not validator.validate(twilio_url(named, delivery_id), form, signature):
         raise UnsignedError
-    status, code = request.POST.get("MessageStatus", ""), request.POST.get("ErrorCode", "")
+    status, code = form.get("MessageStatus", ""), form.get("ErrorCode", "")
     if not status:
         raise MalformedError("There is no MessageStatus.")
     try:
@@ -67,7 +72,7 @@ def receipts_of(request: HttpRequest, account: ReceivingAccount, *, named: str, 
             delivery_id=delivery,
             kind=kind.value,
             code=code or status,
-            text=request.POST.get("ErrorMessage", "") or request.POST.get("ChannelStatusMessage", ""),
+            text=form.get("ErrorMessage", "") or form.get("ChannelStatusMessage", ""),
             is_lasting=code in _GONE,
         )
     ]

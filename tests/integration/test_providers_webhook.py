@@ -261,6 +261,7 @@ def test_no_address_of_the_inside_is_reached(settings, receiver, url):
         "https://example.com:0/",
         "https://0177.0.0.1/",
         "https://" + "a" * 64 + ".test/",
+        "https://xn--a/",
     ],
 )
 def test_what_is_no_url_of_a_webhook_is_refused_without_a_connection(provider, url):

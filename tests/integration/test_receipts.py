@@ -185,6 +185,14 @@ def test_what_cannot_be_stored_or_believed_is_mended(tenant):
     assert written.at <= now()
 
 
+@pytest.mark.parametrize("name", ["\x00", "\ud800"])
+def test_a_message_id_that_cannot_be_stored_names_no_delivery(tenant, name):
+    nameless = NewReceipt(
+        tenant_id=tenant.pk, channel=Channel.EMAIL, delivery_id=None, provider_message_id=name, kind=DELIVERED.value
+    )
+    assert apply(nameless) == {(DELIVERED, Result.UNKNOWN): 1}
+
+
 def test_a_batch_costs_the_same_statements_for_one_as_for_many(tenant, stranger):
     def statements(count):
         deliveries = [DeliveryFactory(tenant=(tenant, stranger)[n % 2], event_id=uuid4().hex) for n in range(count)]

@@ -175,6 +175,16 @@ def test_a_forged_callback_is_refused(tenant, twilio, account, service, caplog):
     assert twilio.auth_token not in caplog.text
 
 
+@pytest.mark.parametrize("charset", ["rot13", "idna", "nonsense"])
+def test_a_form_that_cannot_be_read_is_refused(tenant, twilio, account, service, charset):
+    delivery = DeliveryFactory(tenant=tenant, channel=Channel.SMS, address=PHONE)
+    kind = f"application/x-www-form-urlencoded; charset={charset}"
+    url = f"{service.url}/api/receipts/twilio/{account.pk}/{delivery.pk}"
+    answer = requests.post(url, data=b"MessageStatus=%ff\xff", headers={"Content-Type": kind}, timeout=10)
+    assert refused(answer)
+    assert nothing_happened(delivery)
+
+
 def test_a_signature_for_one_delivery_does_not_fit_another(tenant, twilio, account, service):
     _, sid = sent_sms(tenant, twilio)
     other = DeliveryFactory(tenant=tenant, channel=Channel.SMS)

@@ -82,6 +82,14 @@ def test_one_that_has_not_failed_keeps_its_address(api, tenant):
     assert (sent.status, sent.address) == (Status.SENT, "ada@example.com")
 
 
+def test_one_that_was_never_rendered_keeps_its_address(api, tenant):
+    dead = failed(tenant, address="ada@exmaple.com", template_version_id=None)
+    answer = api.post(f"/api/deliveries/{dead.pk}/retry", {"address": "ada@example.com"})
+    assert (answer.status_code, "never rendered" in answer.json()["detail"]) == (409, True)
+    dead.refresh_from_db()
+    assert (dead.status, dead.address, dead.explanation) == (Status.FAILED, "ada@exmaple.com", None)
+
+
 def test_staff_correct_the_address_in_the_question(tenant):
     root = superuser_client()
     bells.answer_send(Channel.EMAIL)
