@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils.safestring import SafeString
@@ -22,6 +23,7 @@ from deliveries.states import Status
 from deliveries.status_webhooks.models import ANNOUNCED, MessageState, StatusEndpoint, StatusMessage
 from deliveries.status_webhooks.services import (
     OVERLAP_H,
+    TooManyWait,
     enable_endpoints,
     replay_messages,
     replay_these,
@@ -50,7 +52,10 @@ class StatusEndpointForm(forms.ModelForm):  # type: ignore[type-arg]
     def clean_url(self) -> str:
         url = str(self.cleaned_data["url"])
         if url != self.instance.url:
-            validate_url(url)
+            try:
+                validate_url(url)
+            except TooManyWait as error:
+                raise ValidationError(str(error.detail)) from error
         return url
 
 
@@ -141,7 +146,11 @@ class StatusEndpointAdmin(ModelAdmin):
     def send_a_test(self, request: HttpRequest, queryset: QuerySet[StatusEndpoint]) -> None:
         endpoint = self._only(request, queryset)
         if endpoint is not None:
-            answer = send_test(endpoint=endpoint, now=clock())
+            try:
+                answer = send_test(endpoint=endpoint, now=clock())
+            except TooManyWait as error:
+                self.message_user(request, str(error.detail), messages.WARNING)
+                return
             said = f"{endpoint} answered {answer.response_code}: {answer.response_excerpt[:200]}"
             self.message_user(request, said, messages.SUCCESS if answer.success else messages.ERROR)
 

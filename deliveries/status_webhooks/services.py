@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import contextlib
+import threading
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import F
 from django.utils.timezone import now as clock
 from uuid_utils.compat import uuid7
@@ -18,7 +20,7 @@ from deliveries.providers.base import Failed, Sent
 from deliveries.providers.webhook import refusal_of
 from deliveries.status_webhooks.models import MessageState, StatusEndpoint, StatusMessage, new_signing_secret
 from deliveries.status_webhooks.sending import body_of, excerpt_of, post
-from tenants.http.problems import Conflict
+from tenants.http.problems import Busy, Conflict
 from tenants.ids import created_within
 from tenants.models import Tenant
 
@@ -29,20 +31,47 @@ MOST_REPLAYED: Final = 10_000
 OVERLAP_H: Final = 24
 """Hours that a secret which was replaced signs as well: receivers take the new one up meanwhile."""
 TEST_EVENT: Final = "webhook.test"
+WAITING_AT_ONCE: Final = 2
+"""Requests of one process that wait for a name server or a tenant's own server. Each keeps a thread, for seconds if the other
+side is slow, and a process has few: nobody's servers must take them all.
+"""
+
+_waiting = threading.BoundedSemaphore(WAITING_AT_ONCE)
+
+
+class TooManyWait(Busy):
+    """Nothing was asked of the other side."""
+
+    default_detail = "Other requests wait for servers that are slow to answer. Try again in a moment."
+
+
+@contextlib.contextmanager
+def _waiting_outside() -> Iterator[None]:
+    """Raises TooManyWait at once if `WAITING_AT_ONCE` others are at it."""
+    if not _waiting.acquire(blocking=False):
+        raise TooManyWait
+    try:
+        yield
+    finally:
+        _waiting.release()
 
 
 def validate_url(url: str) -> None:
-    """Raises ValidationError for what is no webhook's URL, and for one that leads into a private network now."""
-    refusal = refusal_of(url)
+    """Raises ValidationError for what is no webhook's URL, and for one that leads into a private network now; TooManyWait."""
+    with _waiting_outside():
+        refusal = refusal_of(url)
     if refusal is not None:
         raise ValidationError(refusal.message, code=refusal.code)
 
 
 def create_endpoint(*, tenant: Tenant, **values: Any) -> StatusEndpoint:
     """A new endpoint with a secret of its own. Raises Conflict if the tenant has `MOST_ENDPOINTS` already."""
-    if StatusEndpoint.objects.for_tenant(tenant).count() >= MOST_ENDPOINTS:
-        raise Conflict(f"A tenant has at most {MOST_ENDPOINTS} endpoints.")
-    return StatusEndpoint.objects.create(tenant=tenant, **values)
+    with transaction.atomic():
+        # Two at once wait for each other; whoever only refers to the tenant does not.
+        Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
+        if StatusEndpoint.objects.for_tenant(tenant).count() >= MOST_ENDPOINTS:
+            raise Conflict(f"A tenant has at most {MOST_ENDPOINTS} endpoints.")
+        return StatusEndpoint.objects.create(tenant=tenant, **values)
 
 
 def update_endpoint(*, endpoint: StatusEndpoint, changes: dict[str, Any]) -> None:
@@ -139,9 +168,13 @@ class TestAnswer:
 
 
 def send_test(*, endpoint: StatusEndpoint, now: datetime) -> TestAnswer:
-    """Post a `webhook.test` at once, also to an endpoint that is not active; takes as long as the other side, 15 s at most."""
+    """Post a `webhook.test` at once, also to an endpoint that is not active; takes as long as the other side, 15 s at most.
+
+    Raises TooManyWait.
+    """
     body = body_of(TEST_EVENT, now, {"endpointId": str(endpoint.pk)})
     old_secret = endpoint.old_secret_at(now)
-    outcome = post(endpoint.url, endpoint.secret, message_id=str(uuid7()), body=body, old_secret=old_secret)
+    with _waiting_outside():
+        outcome = post(endpoint.url, endpoint.secret, message_id=str(uuid7()), body=body, old_secret=old_secret)
     assert isinstance(outcome, Sent | Failed)
     return TestAnswer(isinstance(outcome, Sent), outcome.code, excerpt_of(outcome))

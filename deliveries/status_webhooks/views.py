@@ -60,7 +60,7 @@ class EndpointsView(generics.ListAPIView[StatusEndpoint]):
         summary="Let a server hear of deliveries",
         description="The answer has the secret that its requests are signed with; it is shown this once.",
         request=NewEndpoint,
-        responses={201: CreatedEndpointSerializer, 409: Problem},
+        responses={201: CreatedEndpointSerializer, 409: Problem, 503: Problem},
     )
     def post(self, request: Request) -> Response:
         body = NewEndpoint(data=request.data)
@@ -81,7 +81,7 @@ class EndpointView(APIView):
         operation_id="status_webhooks_update",
         summary="Change an endpoint, or let a disabled one begin anew",
         request=EndpointChanges,
-        responses=EndpointSerializer,
+        responses={200: EndpointSerializer, 503: Problem},
     )
     def patch(self, request: Request, id: str) -> Response:  # noqa: A002 - the route's name for it
         endpoint = _found(request, id)
@@ -167,9 +167,10 @@ class TestView(APIView):
 
     @extend_schema(
         summary="Send a test now, and see the answer",
-        description="An event of the type `webhook.test`. Takes as long as the other side, 15 seconds at most.",
+        description="An event of the type `webhook.test`. Takes as long as the other side, 15 seconds at most. While others wait for "
+        "servers that are slow: 503, with `Retry-After`.",
         request=None,
-        responses=TestAnswerSerializer,
+        responses={200: TestAnswerSerializer, 503: Problem},
     )
     def post(self, request: Request, id: str) -> Response:  # noqa: A002 - the route's name for it
         return Response(TestAnswerSerializer(services.send_test(endpoint=_found(request, id), now=clock())).data)

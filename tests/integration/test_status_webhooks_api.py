@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from threading import Barrier, Event, Semaphore
 from uuid import uuid4
 
 import pytest
@@ -19,6 +21,7 @@ from deliveries.states import Status
 from deliveries.status_webhooks import services
 from deliveries.status_webhooks.models import MessageState
 from tenants import redis
+from tenants.http.problems import Conflict
 from tenants.vocabulary import Scope
 from tests.conftest import client_for
 from tests.doubles.webhook import WebhookDouble
@@ -288,6 +291,58 @@ def test_enabling_begins_anew(api, endpoint):
     assert api.get(f"{PLACE}/{endpoint.pk}").json()["disabledReason"] == "gone"
     shown = api.patch(f"{PLACE}/{endpoint.pk}", {"isActive": True}, format="json").json()
     assert (shown["isActive"], shown["failingSince"], shown["disabledAt"], shown["disabledReason"]) == (True, None, None, None)
+
+
+class _Silent(WebhookDouble):
+    """Takes requests and answers them when it is allowed to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.arrived, self.go_on = Semaphore(0), Event()
+
+    def answer(self, request, behaviour):
+        self.arrived.release()
+        self.go_on.wait(10)
+        return super().answer(request, behaviour)
+
+
+def test_servers_that_are_slow_to_answer_do_not_take_every_web_thread(api, endpoint):
+    with _Silent() as silent, ThreadPoolExecutor(services.WAITING_AT_ONCE) as pool:
+        slow = StatusEndpoint(tenant=endpoint.tenant, url=silent.url)
+        under_way = [pool.submit(services.send_test, endpoint=slow, now=now()) for _ in range(services.WAITING_AT_ONCE)]
+        for _ in under_way:
+            assert silent.arrived.acquire(timeout=10)
+        refused = api.post(f"{PLACE}/{endpoint.pk}/test")
+        also_refused = api.post(PLACE, {"url": endpoint.url}, format="json")
+        root = superuser_client()
+        chosen = {"action": "send_a_test", "_selected_action": [str(endpoint.pk)]}
+        page = root.post(reverse("admin:deliveries_statusendpoint_changelist"), chosen, follow=True)
+        silent.go_on.set()
+    assert [one.result().success for one in under_way] == [True] * services.WAITING_AT_ONCE
+    for answer in (refused, also_refused):
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert "Try again in a moment" in page.content.decode()
+    assert api.post(f"{PLACE}/{endpoint.pk}/test").json()["success"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_at_once_get_no_more_endpoints_than_there_may_be(monkeypatch, tenant):
+    monkeypatch.setattr(services, "MOST_ENDPOINTS", 1)
+    together = Barrier(4)
+
+    def create(number: int) -> bool:
+        together.wait(10)
+        try:
+            services.create_endpoint(tenant=tenant, url=f"https://example.com/{number}")
+        except Conflict:
+            return False
+        finally:
+            connection.close()
+        return True
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(create, range(4))) == [False, False, False, True]
+    assert StatusEndpoint.objects.count() == 1
 
 
 def test_a_test_is_sent_at_once_and_its_answer_shown(api, receiver, endpoint):
