@@ -174,7 +174,7 @@ def apply_receipts(*, receipts: Sequence[NewReceipt]) -> Counter[tuple[ReceiptKi
 def _known(receipts: Sequence[NewReceipt], now: datetime) -> Iterator[_Known]:
     """Those whose delivery there is, in their order."""
     asked = [
-        _Asked(number, one.tenant_id, one.channel, one.delivery_id, one.provider_message_id and _storable(one.provider_message_id))
+        _Asked(number, one.tenant_id, one.channel, one.delivery_id, _storable(one.provider_message_id or "") or None)
         for number, one in enumerate(receipts)
     ]
     with connection.cursor() as cursor:

@@ -167,8 +167,8 @@ class TestView(APIView):
 
     @extend_schema(
         summary="Send a test now, and see the answer",
-        description="An event of the type `webhook.test`. Takes as long as the other side, 15 seconds at most. While others wait for "
-        "servers that are slow: 503, with `Retry-After`.",
+        description="An event of the type `webhook.test`. Takes as long as the other side, 15 seconds at most. "
+        "503 while others wait for servers that are slow.",
         request=None,
         responses={200: TestAnswerSerializer, 503: Problem},
     )
