@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
@@ -12,7 +12,7 @@ from django.utils.timezone import now as clock
 from deliveries.models import Delivery
 from deliveries.states import Status, sources_of
 from preferences.contact_points import NORMAL_FORM, InvalidContactPointError
-from preferences.selectors import suppressed
+from preferences.selectors import Address, suppressed
 from tenants.vocabulary import Channel
 
 MOST_REPLAYED = 1000
@@ -39,10 +39,13 @@ class AddressRefusedError(Exception):
 
 
 def replay(*, tenant_id: int, ids: Collection[UUID]) -> dict[UUID, Channel]:
-    """Send dead letters again, now and with all their retries before them; returns those that were dead letters."""
+    """Send dead letters again, now and with all their retries before them; returns those that were dead letters.
+
+    One whose address has come onto the suppression list stays what it is.
+    """
     parameters: dict[str, Any] = {
         "tenant_id": tenant_id,
-        "ids": list(ids),
+        "ids": _not_suppressed(tenant_id, ids),
         "now": clock(),
         "sources": sources_of(Status.PENDING),
         "failed": Status.FAILED.value,
@@ -50,6 +53,29 @@ def replay(*, tenant_id: int, ids: Collection[UUID]) -> dict[UUID, Channel]:
     with connection.cursor() as cursor:
         cursor.execute(_REPLAY, parameters)
         return {row_id: Channel(channel) for row_id, channel in cursor.fetchall()}
+
+
+def _not_suppressed(tenant_id: int, ids: Collection[UUID]) -> list[UUID]:
+    """The dead letters among `ids` that have an address to go to."""
+    dead = Delivery.objects.filter(tenant_id=tenant_id, pk__in=ids, status=Status.FAILED.value)
+    places = {pk: _places(tenant_id, Channel(channel), address) for pk, channel, address in dead.values_list(*_PLACE)}
+    listed = suppressed({place for several in places.values() for place in several})
+    return [pk for pk, several in places.items() if not all(place in listed for place in several)]
+
+
+def suppression_of(delivery: Delivery) -> str:
+    """Why its address may get nothing, as on the suppression list; empty if it may."""
+    several = _places(delivery.tenant_id, Channel(delivery.channel), delivery.address)
+    listed = suppressed(several)
+    return listed[several[0]].reason if all(place in listed for place in several) else ""
+
+
+_PLACE: Final = ("id", "channel", "address")
+
+
+def _places(tenant_id: int, channel: Channel, address: str) -> list[Address]:
+    """Push goes to several tokens, separated by spaces."""
+    return [(tenant_id, channel, one) for one in address.split(" ")]
 
 
 def replay_to(*, delivery: Delivery, address: str) -> bool:

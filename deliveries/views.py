@@ -15,7 +15,7 @@ from rest_framework.views import APIView
 
 from deliveries import bells
 from deliveries.models import Delivery
-from deliveries.replay import MOST_REPLAYED, AddressRefusedError, replay, replay_to
+from deliveries.replay import MOST_REPLAYED, AddressRefusedError, replay, replay_to, suppression_of
 from deliveries.selectors import DeliveryFilter, deliveries_matching, deliveries_with_history
 from deliveries.serializers import (
     DeliveryDetailSerializer,
@@ -90,7 +90,8 @@ class RetryManyView(APIView):
     @extend_schema(
         operation_id="deliveries_retry_many",
         summary=f"Send up to {MOST_REPLAYED:,} failed deliveries again, now",
-        description="Those that have not failed, were never rendered, or do not exist, are passed over.",
+        description="Those that have not failed, were never rendered, whose address is on the suppression list, or that do not "
+        "exist, are passed over.",
         tags=["deliveries"],
         request=RetryManySerializer,
         responses={202: RetriedSerializer},
@@ -130,6 +131,8 @@ def _replayed(delivery: Delivery, address: str | None) -> bool:
 def _why_not(delivery: Delivery) -> str:
     if delivery.status == Status.FAILED and delivery.template_version_id is None:
         return "The delivery's message was never rendered; post the event again under another id."
+    if delivery.status == Status.FAILED and (listed := suppression_of(delivery)):
+        return f"Its address is on the suppression list ({listed}); take it off, or name another."
     return f"The delivery is {Status(delivery.status).label}; only a failed one can be sent again."
 
 

@@ -46,6 +46,12 @@ def _quoted(value: str) -> str:
     return f'"{value}"'
 
 
+def storable(text: str) -> str:
+    """What PostgreSQL can keep of a stranger's text: no U+0000, and no lone surrogates, which are not UTF-8."""
+    text = text.replace("\x00", "")
+    return text if text.isascii() else text.encode("utf-8", "replace").decode()
+
+
 def uuid_array(values: Iterable[UUID | None]) -> str:
     return "{" + ",".join(["NULL" if value is None else value.hex for value in values]) + "}"
 

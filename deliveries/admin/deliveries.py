@@ -255,7 +255,7 @@ class DeliveryAdmin(ReadOnlyAdmin, KeysetModelAdmin):
             bells.ring_send(Channel(delivery.channel))
             self.message_user(request, "Put back to be sent now, to the new address.", messages.SUCCESS)
         else:
-            self.message_user(request, "Nothing to send again: it has not failed, or was never rendered.", messages.WARNING)
+            self.message_user(request, "Nothing to send again: it has not failed, was never rendered, or its address is on the suppression list.", messages.WARNING)
 
     def _send_again(self, request: HttpRequest, failed: list[tuple[int, int, UUID]]) -> None:
         by_tenant: dict[int, list[UUID]] = defaultdict(list)
@@ -266,4 +266,4 @@ class DeliveryAdmin(ReadOnlyAdmin, KeysetModelAdmin):
         if again:
             self.message_user(request, f"Put back to be sent now: {len(again)}.", messages.SUCCESS)
         else:
-            self.message_user(request, "Nothing to send again: it has not failed, or was never rendered.", messages.WARNING)
+            self.message_user(request, "Nothing to send again: it has not failed, was never rendered, or its address is on the suppression list.", messages.WARNING)

@@ -21,15 +21,14 @@ from uuid_utils.compat import uuid7
 
 from deliveries import metrics
 from deliveries.models import ReceiptKind
-from deliveries.providers.base import LONGEST_EXCERPT
+from deliveries.providers.base import LONGEST_CODE, LONGEST_EXCERPT
 from deliveries.states import Status, sources_of
 from deliveries.status_webhooks.outbox import announcing
 from preferences.models import Suppression
 from preferences.services import NewSuppression, add_suppressions
-from tenants.columns import columns_of
+from tenants.columns import columns_of, storable
 from tenants.vocabulary import Channel
 
-LONGEST_CODE: Final = 60
 _OLDEST: Final = timedelta(days=366)
 """A vendor's clock that is further behind, or ahead of ours, is not believed."""
 
@@ -174,7 +173,7 @@ def apply_receipts(*, receipts: Sequence[NewReceipt]) -> Counter[tuple[ReceiptKi
 def _known(receipts: Sequence[NewReceipt], now: datetime) -> Iterator[_Known]:
     """Those whose delivery there is, in their order."""
     asked = [
-        _Asked(number, one.tenant_id, one.channel, one.delivery_id, _storable(one.provider_message_id or "") or None)
+        _Asked(number, one.tenant_id, one.channel, one.delivery_id, storable(one.provider_message_id or "") or None)
         for number, one in enumerate(receipts)
     ]
     with connection.cursor() as cursor:
@@ -186,8 +185,8 @@ def _known(receipts: Sequence[NewReceipt], now: datetime) -> Iterator[_Known]:
             uuid7(),
             delivery_id,
             receipt.kind,
-            _storable(receipt.code)[:LONGEST_CODE],
-            _storable(receipt.text)[:LONGEST_EXCERPT],
+            storable(receipt.code)[:LONGEST_CODE],
+            storable(receipt.text)[:LONGEST_EXCERPT],
             _credible(receipt.at, now),
         )
         yield _Known(row, tenant_id, Channel(receipt.channel), address, receipt.is_lasting)
@@ -262,11 +261,6 @@ def _tally(
             )
         }
     )
-
-
-def _storable(text: str) -> str:
-    """PostgreSQL keeps no U+0000; lone surrogates are not UTF-8."""
-    return text.replace("\x00", "").encode("utf-8", "replace").decode()
 
 
 def _credible(at: datetime | None, now: datetime) -> datetime:

@@ -82,6 +82,21 @@ def test_one_that_has_not_failed_keeps_its_address(api, tenant):
     assert (sent.status, sent.address) == (Status.SENT, "ada@example.com")
 
 
+def test_what_has_come_onto_the_suppression_list_since_is_not_sent(api, tenant, stranger):
+    SuppressionFactory(tenant=tenant, channel=Channel.EMAIL, address="gone@example.com", reason="complaint")
+    SuppressionFactory(tenant=tenant, channel=Channel.PUSH, address="dead")
+    SuppressionFactory(tenant=stranger, channel=Channel.EMAIL, address="ada@example.com")
+    gone = [failed(tenant, address="Gone@Example.com"), failed(tenant, channel=Channel.PUSH, address="dead")]
+    good = [failed(tenant, address="ada@example.com"), failed(tenant, channel=Channel.PUSH, address="dead live")]
+    answer = api.post(f"/api/deliveries/{gone[0].pk}/retry")
+    assert (answer.status_code, "suppression list (complaint)" in answer.json()["detail"]) == (409, True)
+    answer = api.post("/api/deliveries/retry", {"ids": [str(one.pk) for one in [*gone, *good]]})
+    assert answer.json()["replayed"] == sorted(str(one.pk) for one in good)
+    assert set(Delivery.objects.filter(status=Status.FAILED)) == set(gone)
+    answer = api.post(f"/api/deliveries/{gone[0].pk}/retry", {"address": "eve@example.com"})
+    assert answer.status_code == 202
+
+
 def test_one_that_was_never_rendered_keeps_its_address(api, tenant):
     dead = failed(tenant, address="ada@exmaple.com", template_version_id=None)
     answer = api.post(f"/api/deliveries/{dead.pk}/retry", {"address": "ada@example.com"})

@@ -54,6 +54,19 @@ def mail(n, subject="ok"):
     return a_message(Channel.EMAIL, f"user{n}@example.com", subject=subject)
 
 
+def test_only_what_can_be_kept_of_an_answer_gets_out(provider, monkeypatch):
+    odd = "\x00\ud800" + "x" * 2000
+    said = Sent(message_id=odd, code=odd, response=odd, detail={"t": {"message": odd + TOKEN, "number": 1}})
+    monkeypatch.setattr(provider, "send", lambda message: said)
+    (kept,) = send_all(provider, [mail(1)])
+    assert kept == Sent(
+        message_id="?" + "x" * 254,
+        code="?" + "x" * 59,
+        response="?" + "x" * 999,
+        detail={"t": {"message": "?" + "x" * 999, "number": 1}},
+    )
+
+
 @given(st.lists(st.sampled_from(["ok", "raise", "refuse"]), max_size=12))
 def test_there_is_one_outcome_for_each_message_in_order(subjects):
     messages = [mail(n, subject) for n, subject in enumerate(subjects)]
