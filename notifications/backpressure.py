@@ -55,13 +55,16 @@ _OPEN = Closed()
 def count_and_say() -> Closed:
     """For the scheduler's turn: count what waits, and say to whom intake is closed."""
     limit: int = settings.BACKLOG_LIMIT
+    share = max(limit // 2, 1)
     waiting: Counter[int] = Counter()
     with connection.cursor() as cursor:
         cursor.execute(_WAITING, {"limit": limit, "now": clock()})
         for tenant_id, count in cursor.fetchall():
             waiting[tenant_id] += count
-    full = frozenset(tenant_id for tenant_id, count in waiting.items() if count >= max(limit // 2, 1))
-    closed = Closed(everybody=waiting.total() >= limit, tenants=full)
+    full = frozenset(tenant_id for tenant_id, count in waiting.items() if count >= share)
+    # A tenant that is turned away already counts for its share: what it got in before this was noticed, or had scheduled for
+    # this moment, must not turn away everybody else.
+    closed = Closed(everybody=sum(min(count, share) for count in waiting.values()) >= limit, tenants=full)
     try:
         if closed == _OPEN:
             redis.client().delete(_KEY)

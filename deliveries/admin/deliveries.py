@@ -42,6 +42,7 @@ from tenants.keyset import CreatedFilter, KeysetModelAdmin, NamedTypeFilter
 from tenants.read_only import ReadOnlyAdmin, ReadOnlyInline
 from tenants.vocabulary import Channel
 
+_NOTHING_TO_SEND = "Nothing to send again: it has not failed, was never rendered, or its address is on the suppression list."
 _MOST_AT_ONCE = 1000
 
 _OUTCOME_COLOURS = {"sent": "success", "permanent": "danger"}
@@ -255,7 +256,7 @@ class DeliveryAdmin(ReadOnlyAdmin, KeysetModelAdmin):
             bells.ring_send(Channel(delivery.channel))
             self.message_user(request, "Put back to be sent now, to the new address.", messages.SUCCESS)
         else:
-            self.message_user(request, "Nothing to send again: it has not failed, was never rendered, or its address is on the suppression list.", messages.WARNING)
+            self.message_user(request, _NOTHING_TO_SEND, messages.WARNING)
 
     def _send_again(self, request: HttpRequest, failed: list[tuple[int, int, UUID]]) -> None:
         by_tenant: dict[int, list[UUID]] = defaultdict(list)
@@ -266,4 +267,4 @@ class DeliveryAdmin(ReadOnlyAdmin, KeysetModelAdmin):
         if again:
             self.message_user(request, f"Put back to be sent now: {len(again)}.", messages.SUCCESS)
         else:
-            self.message_user(request, "Nothing to send again: it has not failed, was never rendered, or its address is on the suppression list.", messages.WARNING)
+            self.message_user(request, _NOTHING_TO_SEND, messages.WARNING)

@@ -12,7 +12,7 @@ from notifications import backpressure
 from notifications.backpressure import Closed, count_and_say
 from notifications.models import Event, EventStatus
 from tenants import redis
-from tests.factories import EventFactory
+from tests.factories import EventFactory, TenantFactory
 
 EVENT = {"eventType": "account", "userId": "u"}
 
@@ -58,9 +58,18 @@ def test_the_urgent_get_in(api, tenant):
     assert api.post("/api/events/bulk", {"events": [EVENT | {"priority": "urgent"}]}).status_code == 202
 
 
+def test_one_tenants_flood_however_high_does_not_turn_away_the_others(api, stranger_api, tenant, stranger):
+    waiting(tenant, 12)
+    waiting(stranger, 3)
+    assert count_and_say() == Closed(tenants=frozenset({tenant.pk}))
+    assert api.post("/api/events", EVENT).status_code == 503
+    assert stranger_api.post("/api/events", EVENT).status_code == 202
+
+
 def test_enough_of_all_close_it_to_everybody(api, stranger_api, tenant, stranger):
     waiting(tenant, 7)
-    waiting(stranger, 3)
+    waiting(stranger, 4)
+    waiting(TenantFactory(), 1)
     assert count_and_say().everybody
     assert stranger_api.post("/api/events", EVENT).status_code == 503
 
