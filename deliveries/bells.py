@@ -24,6 +24,8 @@ logger = structlog.get_logger(__name__)
 
 _LIFE_MS = 1000
 """How long a bell stays rung if nobody answers; then it may be rung again."""
+_CROWD = 8
+"""Messages that wait in the pipeline's queue. What is urgent waits behind them, whoever takes turns in PostgreSQL."""
 _MESSAGE_LIFE_S = 60
 """A doorbell nobody answered for this long is dropped: the sweep has rung since."""
 
@@ -48,8 +50,12 @@ def ring_status_webhooks(*, again: bool = False) -> bool:
     return _ring("status_webhooks", STATUS_WEBHOOKS_TASK, STATUS_WEBHOOKS, (), again=again)
 
 
-def answer_enrich() -> None:
-    _answer("enrich")
+def answer_enrich() -> bool:
+    """Returns whether the pipeline is crowded: enough of its messages wait already, and one more worker would find none idle.
+
+    Not known, and False, where the broker is not Redis.
+    """
+    return _answer("enrich", PIPELINE) >= _CROWD
 
 
 def answer_send(channel: Channel) -> None:
@@ -82,8 +88,14 @@ def _ring(bell: str, task: str, queue: str, args: tuple[int, ...], *, again: boo
     return True
 
 
-def _answer(bell: str) -> None:
+def _answer(bell: str, queue: str = "") -> int:
+    """Returns how many messages wait in `queue`."""
     try:
-        redis.client().delete(f"bell:{bell}")
+        pipe = redis.client().pipeline(transaction=False)
+        pipe.delete(f"bell:{bell}")
+        if queue:
+            pipe.llen(queue)
+        return int(pipe.execute()[-1])
     except RedisError as error:
         logger.warning("bell_not_answered", bell=bell, error=type(error).__name__)
+        return 0
