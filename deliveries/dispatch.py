@@ -83,7 +83,9 @@ def send_claimed(channel: Channel, claimed: Sequence[ClaimedDelivery]) -> Iterat
     now = clock()
     live, over = [], []
     for delivery in claimed:
-        if delivery.expires_at is not None and delivery.expires_at <= now:
+        if delivery.is_canceled:
+            over.append(_ended(delivery, Status.CANCELED, ""))
+        elif delivery.expires_at is not None and delivery.expires_at <= now:
             over.append(_ended(delivery, Status.EXPIRED, "expired"))
         elif delivery.interruption_count > MOST_INTERRUPTIONS:
             over.append(_ended(delivery, Status.FAILED, "interrupted"))

@@ -14,7 +14,7 @@ from uuid import UUID
 import msgspec
 from django.db import connection
 
-from deliveries.states import Status, sources_of
+from deliveries.states import OPEN, Status, sources_of
 from deliveries.status_webhooks.outbox import announcing
 from tenants.columns import columns_of
 
@@ -205,6 +205,16 @@ def create_attempts(*, rows: Sequence[NewAttempt]) -> None:
         cursor.execute(_ATTEMPTS, columns)
 
 
+# What is being sent is out of reach, but its retries are not. The lock keeps both kinds from becoming the other until all is
+# committed.
+_SEND_NO_MORE = """
+WITH held AS (
+    SELECT id, status FROM deliveries_delivery WHERE tenant_id = %s AND event_id = %s AND status = ANY(%s) FOR NO KEY UPDATE
+)
+UPDATE deliveries_delivery d SET explanation = COALESCE(d.explanation, '{}') || '{"cancelRequested": true}'
+FROM held WHERE d.id = held.id AND held.status = %s
+"""
+
 _CANCEL = announcing(
     "UPDATE deliveries_delivery d SET status = %s, lease_until = NULL "
     "WHERE d.tenant_id = %s AND d.event_id = %s AND d.status = ANY(%s) AND d.status <> %s"
@@ -212,8 +222,12 @@ _CANCEL = announcing(
 
 
 def cancel_event_deliveries(*, tenant_id: int, event_id: str) -> int:
-    """Withdraw an event's deliveries that nobody has begun to send."""
+    """Withdraw an event's deliveries that nobody has begun to send, in the caller's transaction; returns their number.
+
+    What is being sent at this moment may go out, but is not tried again.
+    """
     with connection.cursor() as cursor:
+        cursor.execute(_SEND_NO_MORE, [tenant_id, event_id, [status.value for status in OPEN], Status.SENDING.value])
         cursor.execute(
             _CANCEL,
             [Status.CANCELED.value, tenant_id, event_id, sources_of(Status.CANCELED), Status.SENDING.value],

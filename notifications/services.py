@@ -95,7 +95,7 @@ class Canceled:
 
 
 def cancel_event(*, tenant: Tenant, event_id: str) -> Canceled:
-    """Stop what has not been sent. Once this returns, nothing of the event begins to be sent.
+    """Stop what has not been sent. Once this returns, nothing of the event begins to be sent, nor is tried again.
 
     The event's row decides the race with the pipeline: `route` holds it while it writes deliveries, so either the event is
     canceled before that, or its deliveries are seen, and withdrawn, here.

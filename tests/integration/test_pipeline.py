@@ -8,6 +8,8 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils.timezone import now
 
+from deliveries.claims import claim_deliveries
+from deliveries.dispatch import send_claimed
 from deliveries.models import Attempt, AttemptOutcome, Delivery
 from deliveries.states import Status
 from notifications import enrich, leases, route, tasks
@@ -291,6 +293,31 @@ def test_a_cancel_withdraws_what_waits(api, drain, templates):
     Delivery.objects.update(next_attempt_at=now())
     drain()
     assert Delivery.objects.get().attempt_count == 1
+
+
+def test_what_is_being_sent_when_its_event_is_canceled_is_not_tried_again(api, drain, templates):
+    post(api, to={"email": "down@simulator.invalid"}, channels=["email"])
+    tasks.enrich()
+    claimed = claim_deliveries(channel=Channel.EMAIL, limit=9, now=now())
+    assert len(claimed) == 1
+    assert api.delete("/api/events/e1").json()["canceledDeliveries"] == 0
+    list(send_claimed(Channel.EMAIL, claimed))
+    assert outcome()["email"][0] == "pending"
+    Delivery.objects.update(next_attempt_at=now())
+    drain()
+    assert outcome() == {"email": ("canceled", "")}
+    assert Attempt.objects.count() == 1
+
+
+def test_one_that_died_with_its_worker_after_a_cancel_is_not_tried_again(api, drain, templates):
+    post(api, to={"email": "ok@simulator.invalid"}, channels=["email"])
+    tasks.enrich()
+    assert claim_deliveries(channel=Channel.EMAIL, limit=9, now=now())
+    api.delete("/api/events/e1")
+    Delivery.objects.update(lease_until=now())
+    drain()
+    assert outcome() == {"email": ("canceled", "")}
+    assert list(Attempt.objects.values_list("code", flat=True)) == ["interrupted"]
 
 
 def test_a_lease_that_ran_out_is_taken_up_again(api, drain, templates, ada):

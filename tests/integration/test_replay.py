@@ -105,6 +105,13 @@ def test_one_that_was_never_rendered_keeps_its_address(api, tenant):
     assert (dead.status, dead.address, dead.explanation) == (Status.FAILED, "ada@exmaple.com", None)
 
 
+def test_what_was_canceled_in_its_last_attempt_can_be_sent_all_the_same(api, tenant):
+    dead = failed(tenant, explanation={"cancelRequested": True})
+    assert api.post(f"/api/deliveries/{dead.pk}/retry").status_code == 202
+    dead.refresh_from_db()
+    assert dead.explanation is None
+
+
 def test_staff_correct_the_address_in_the_question(tenant):
     root = superuser_client()
     bells.answer_send(Channel.EMAIL)
