@@ -228,6 +228,7 @@ def _receipts(events: Iterable[AnymailTrackingEvent], vendor: _Vendor, account: 
             channel=Channel.EMAIL.value,
             delivery_id=_delivery_id(event.metadata),
             provider_message_id=str(event.message_id) if event.message_id else None,
+            address=str(event.recipient or ""),
             kind=kind.value,
             code=str(vendor.code(raw) or ""),
             text=str(event.mta_response or event.description or ""),

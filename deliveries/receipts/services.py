@@ -24,6 +24,7 @@ from deliveries.models import ReceiptKind
 from deliveries.providers.base import LONGEST_CODE, LONGEST_EXCERPT
 from deliveries.states import Status, sources_of
 from deliveries.status_webhooks.outbox import announcing
+from preferences.contact_points import comparable
 from preferences.models import Suppression
 from preferences.services import NewSuppression, add_suppressions
 from tenants.columns import columns_of, storable
@@ -48,6 +49,8 @@ class NewReceipt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     channel: int
     delivery_id: UUID | None
     provider_message_id: str | None = None
+    address: str = ""
+    """Whom the vendor speaks of, if it says: of a delivery that was sent again to a corrected address, perhaps the old one."""
     kind: int
     code: str = ""
     text: str = ""
@@ -121,10 +124,11 @@ WITH asked AS (
     SELECT a.number, d.id FROM asked a JOIN deliveries_delivery d ON d.provider_message_id = a.provider_message_id
     WHERE a.delivery_id IS NULL AND d.channel = a.channel AND d.tenant_id = a.tenant_id
 ), locked AS (
-    SELECT d.id, d.tenant_id, d.address FROM deliveries_delivery d
+    SELECT d.id, d.tenant_id, d.address, d.explanation ->> 'correctedFrom' AS corrected_from
+    FROM deliveries_delivery d
     WHERE d.id = ANY(ARRAY(SELECT id FROM found)) ORDER BY d.id FOR NO KEY UPDATE
 )
-SELECT found.number, locked.id, locked.tenant_id, locked.address FROM found JOIN locked ON locked.id = found.id
+SELECT found.number, locked.id, locked.tenant_id, locked.address, locked.corrected_from FROM found JOIN locked ON locked.id = found.id
 ORDER BY found.number
 """
 
@@ -171,7 +175,7 @@ def apply_receipts(*, receipts: Sequence[NewReceipt]) -> Counter[tuple[ReceiptKi
 
 
 def _known(receipts: Sequence[NewReceipt], now: datetime) -> Iterator[_Known]:
-    """Those whose delivery there is, in their order."""
+    """Those whose delivery there is, and still goes where they say, in their order."""
     asked = [
         _Asked(number, one.tenant_id, one.channel, one.delivery_id, storable(one.provider_message_id or "") or None)
         for number, one in enumerate(receipts)
@@ -179,8 +183,11 @@ def _known(receipts: Sequence[NewReceipt], now: datetime) -> Iterator[_Known]:
     with connection.cursor() as cursor:
         cursor.execute(_FIND, columns_of(_Asked, asked))
         found = cursor.fetchall()
-    for number, delivery_id, tenant_id, address in found:
+    for number, delivery_id, tenant_id, address, corrected_from in found:
         receipt = receipts[number]
+        channel = Channel(receipt.channel)
+        if corrected_from and comparable(channel, receipt.address) == comparable(channel, corrected_from):
+            continue
         row = _Row(
             uuid7(),
             delivery_id,
@@ -189,7 +196,7 @@ def _known(receipts: Sequence[NewReceipt], now: datetime) -> Iterator[_Known]:
             storable(receipt.text)[:LONGEST_EXCERPT],
             _credible(receipt.at, now),
         )
-        yield _Known(row, tenant_id, Channel(receipt.channel), address, receipt.is_lasting)
+        yield _Known(row, tenant_id, channel, address, receipt.is_lasting)
 
 
 def _write_down(known: Sequence[_Known]) -> list[_Known]:

@@ -267,6 +267,17 @@ def test_a_hard_bounce_suppresses_the_address_for_good_in_its_tenant(tenant, str
     assert Suppression.objects.get().detail == "5.1.1: no such user"
 
 
+def test_what_is_said_of_the_address_before_its_correction_is_not_said_of_the_new_one(tenant):
+    delivery = DeliveryFactory(
+        tenant=tenant, address="ada@example.com", explanation={"correctedFrom": "Ada@exmaple.com"}, status=Status.SENT
+    )
+    late = receipt(delivery, BOUNCED, code="5.1.1", address="ada@EXMAPLE.com", is_lasting=True)
+    assert apply(late) == {(BOUNCED, Result.UNKNOWN): 1}
+    assert (state_of(delivery), listed()) == (Status.SENT, set())
+    apply(receipt(delivery, DELIVERED, address="ada@example.com"))
+    assert state_of(delivery) == Status.DELIVERED
+
+
 def test_a_soft_bounce_suppresses_nothing(tenant):
     apply(receipt(DeliveryFactory(tenant=tenant), BOUNCED, code="4.2.2"))
     assert listed() == set()

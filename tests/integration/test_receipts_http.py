@@ -15,6 +15,7 @@ from django.core.servers.basehttp import WSGIServer
 from django.test import Client
 from django.test.testcases import LiveServerThread, QuietWSGIRequestHandler
 from prometheus_client import REGISTRY
+from twilio.request_validator import RequestValidator
 
 from deliveries.dispatch import dispatch
 from deliveries.models import Delivery, Receipt, ReceiptKind
@@ -173,6 +174,17 @@ def test_a_forged_callback_is_refused(tenant, twilio, account, service, caplog):
     assert nothing_happened(delivery)
     assert counted(provider="twilio", kind="", result="unsigned") == before + 2
     assert twilio.auth_token not in caplog.text
+
+
+def test_a_callback_about_the_number_before_its_correction_is_passed_over(tenant, twilio, account, service):
+    delivery, message_id = sent_sms(tenant, twilio)
+    Delivery.objects.update(explanation={"correctedFrom": "+4915112345000"})
+    form = {"MessageSid": message_id, "MessageStatus": "undelivered", "ErrorCode": "30005", "To": "+4915112345000"}
+    url = f"/api/receipts/twilio/{account.pk}/{delivery.pk}"
+    signature = RequestValidator(twilio.auth_token).compute_signature(PUBLIC + url, form)
+    answer = requests.post(service.url + url, data=form, headers={"X-Twilio-Signature": signature}, timeout=10)
+    assert answer.status_code == 204
+    assert nothing_happened(delivery)
 
 
 @pytest.mark.parametrize("charset", ["rot13", "idna", "nonsense"])
