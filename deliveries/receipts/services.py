@@ -128,7 +128,8 @@ WITH asked AS (
     FROM deliveries_delivery d
     WHERE d.id = ANY(ARRAY(SELECT id FROM found)) ORDER BY d.id FOR NO KEY UPDATE
 )
-SELECT found.number, locked.id, locked.tenant_id, locked.address, locked.corrected_from FROM found JOIN locked ON locked.id = found.id
+SELECT found.number, locked.id, locked.tenant_id, locked.address, locked.corrected_from
+FROM found JOIN locked ON locked.id = found.id
 ORDER BY found.number
 """
 
