@@ -65,7 +65,8 @@ SET status = 1, lease_until = %(lease_until)s, attempt_count = d.attempt_count +
 FROM due WHERE d.id = ANY(ARRAY(SELECT id FROM due)) AND d.id = due.id
 RETURNING d.id, d.tenant_id, d.event_id, d.event_type, d.user_id, d.priority, d.sandbox, d.address, d.subject, d.body, d.html,
     d.data::text, d.attempt_count, d.retry_count, d.interruption_count, d.expires_at, d.accepted_at, d.created_at,
-    d.lease_until, due.status = 1, COALESCE(d.explanation ? 'cancelRequested', false)
+    d.lease_until, due.status = 1, COALESCE(d.explanation ? 'cancelRequested', false),
+    (d.explanation ->> 'replayedAt')::timestamptz
 """
 
 
@@ -97,6 +98,8 @@ class ClaimedDelivery(msgspec.Struct, frozen=True, gc=False):
     """The attempt before this one began and was never recorded: its worker died."""
     is_canceled: bool = False
     """Its event was canceled during an attempt; there is to be no other."""
+    replayed_at: datetime | None = None
+    """When it was last taken from the dead letters: its time begins anew."""
 
 
 def lease_of(channel: Channel) -> timedelta:

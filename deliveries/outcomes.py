@@ -68,7 +68,7 @@ def judge(handed: Handed, *, now: datetime, chance: float, policy: retry.RetryPo
         outcome,
         attempt=attempts,
         retries=delivery.retry_count,
-        created_at=delivery.created_at,
+        created_at=delivery.replayed_at or delivery.created_at,
         expires_at=delivery.expires_at,
         now=now,
         chance=chance,

@@ -21,7 +21,7 @@ MOST_REPLAYED = 1000
 _REPLAY = """
 UPDATE deliveries_delivery
 SET status = 0, reason = '', error = '', next_attempt_at = %(now)s, lease_until = NULL, retry_count = 0, interruption_count = 0,
-    explanation = NULLIF(explanation - 'cancelRequested', '{}')
+    explanation = (COALESCE(explanation, '{}') - 'cancelRequested') || jsonb_build_object('replayedAt', %(now)s::timestamptz)
 WHERE tenant_id = %(tenant_id)s AND id = ANY(%(ids)s) AND status = ANY(%(sources)s) AND status = %(failed)s
     AND template_version_id IS NOT NULL
 RETURNING id, channel

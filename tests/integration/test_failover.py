@@ -236,6 +236,17 @@ def test_a_replayed_dead_letter_has_its_retries_again(tenant, first, first_serve
     assert (delivery.status, delivery.retry_count, delivery.attempt_count) == (Status.PENDING, 1, 7)
 
 
+def test_a_dead_letter_of_long_ago_has_its_time_again(tenant, first, first_server):
+    first_server.behave("", rcpt="451 4.3.0 later", times=1)
+    old = DeliveryFactory(
+        tenant=tenant, status=Status.FAILED, address="ada@example.com", created_at=now() - timedelta(days=4), subject="Hello"
+    )
+    assert replay(tenant_id=tenant.pk, ids=[old.pk])
+    dispatch(Channel.EMAIL)
+    old.refresh_from_db()
+    assert (old.status, old.reason) == (Status.PENDING, "451")
+
+
 def test_a_delivery_whose_workers_die_works_alone_and_is_set_aside_at_last(tenant, first, first_server):
     suspect, sound = due(tenant, 2)
     lapsed = {"status": Status.SENDING, "lease_until": "2026-01-01T00:00Z", "attempt_count": 2}
