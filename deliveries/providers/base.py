@@ -24,14 +24,13 @@ import structlog
 from django.utils.timezone import now as clock
 
 from deliveries.providers.credentials import Field, ProviderConfigError, read_credentials, secret_values
+from deliveries.providers.excerpts import LONGEST_CODE, LONGEST_EXCERPT, LONGEST_MESSAGE_ID, fit
 from deliveries.providers.simulator import is_simulator
-from tenants.columns import storable
 from tenants.vocabulary import Channel, Priority
 
 __all__ = [
     "AUTH",
     "HOPELESS",
-    "LONGEST_CODE",
     "LONGEST_EXCERPT",
     "Answer",
     "Failed",
@@ -50,10 +49,6 @@ __all__ = [
 
 logger = structlog.get_logger(__name__)
 
-LONGEST_EXCERPT = 1000
-"""Characters kept of a provider's answer or an error's text."""
-LONGEST_CODE = 60
-LONGEST_MESSAGE_ID = 255
 _HIDDEN = "[hidden]"
 
 ItemT = TypeVar("ItemT")
@@ -210,7 +205,7 @@ class Provider(ABC):
                 real.append(allowed)
                 places.append(index)
         for answer in self._hand_over_safely(real, refusal):
-            yield answer._replace(place=places[answer.place], outcome=self._storable(answer.outcome))
+            yield answer._replace(place=places[answer.place], outcome=self._fit(answer.outcome))
 
     def hand_over(self, messages: Sequence[Message], refusal: Refusal) -> Iterator[Answer]:
         """`send` each, several at a time. For vendors that take many in one call, or want another order of work: override."""
@@ -272,26 +267,16 @@ class Provider(ABC):
         logger.error("provider_fault", provider=self.name, delivery_id=str(message.delivery_id), exception=trace)
         return Failed(failure=Failure.TRANSIENT, code=PROVIDER_FAULT, message=f"{type(error).__name__}: {error}")
 
-    def _storable(self, outcome: Outcome) -> Outcome:
-        """What is kept and shown of it: no secrets, which vendors and libraries put into their error texts, e.g. as part of a
-        URL; nothing that the database refuses, for with it the outcomes of others would go unrecorded.
-        """
-        code = storable(outcome.code)[:LONGEST_CODE]
-        response = self._text(outcome.response)
-        detail = None if outcome.detail is None else self._texts(outcome.detail)
+    def _fit(self, outcome: Outcome) -> Outcome:
+        """What is kept and shown of it. Vendors and libraries put secrets into their error texts, e.g. as part of a URL."""
+        values = {
+            "code": fit(outcome.code, self._scrub, LONGEST_CODE),
+            "response": fit(outcome.response, self._scrub),
+            "detail": fit(outcome.detail, self._scrub),
+        }
         if isinstance(outcome, Sent):
-            message_id = storable(outcome.message_id)[:LONGEST_MESSAGE_ID]
-            return replace(outcome, code=code, response=response, detail=detail, message_id=message_id)
-        return replace(outcome, code=code, response=response, detail=detail, message=self._text(outcome.message))
-
-    def _text(self, text: str) -> str:
-        return storable(self._scrub(text))[:LONGEST_EXCERPT]
-
-    def _texts(self, value: Any) -> Any:
-        """A JSON value with all its texts but the keys, which are ours, made fit to be kept."""
-        if isinstance(value, Mapping):
-            return {key: self._texts(one) for key, one in value.items()}
-        return self._text(value) if isinstance(value, str) else value
+            return replace(outcome, **values, message_id=fit(outcome.message_id, self._scrub, LONGEST_MESSAGE_ID))
+        return replace(outcome, **values, message=fit(outcome.message, self._scrub))
 
     def _scrub(self, text: str) -> str:
         for secret in self._secrets:

@@ -21,7 +21,7 @@ from uuid_utils.compat import uuid7
 
 from deliveries import metrics
 from deliveries.models import ReceiptKind
-from deliveries.providers.base import LONGEST_CODE, LONGEST_EXCERPT
+from deliveries.providers.excerpts import LONGEST_CODE, LONGEST_EXCERPT
 from deliveries.states import Status, sources_of
 from deliveries.status_webhooks.outbox import announcing
 from preferences.contact_points import comparable
