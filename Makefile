@@ -15,7 +15,7 @@ run: local ## start everything: PORT=8000 make run
 	@exec $(VENV) -m config.stack
 
 test: tools ## the whole suite, on servers of its own; ARGS="-k inbox" for a part of it
-	@exec $(VENV) -m pytest $(ARGS)
+	@exec $(VENV) -m tests $(ARGS)
 
 lint: tools ## style, format and the order of imports between the rooms
 	$(VENV) -m ruff check .
@@ -31,7 +31,7 @@ check: tools ## settings as in production, migrations complete and fit for an em
 		sh -ec '$(VENV) manage.py makemigrations --check --dry-run; $(VENV) manage.py migrate --no-input'
 
 ci: lint types check ## exactly what CI runs
-	$(VENV) -m pytest --cov --cov-report=term $(ARGS)
+	$(VENV) -m tests --cov --cov-report=term $(ARGS)
 
 bench: local ## the benchmark: a table here, figures in bench/results/
 	@exec $(VENV) -m bench $(ARGS)

@@ -10,7 +10,7 @@ import os
 from typing import Any
 
 from celery import Celery, Task
-from celery.signals import task_prerun
+from celery.signals import task_prerun, worker_shutting_down
 
 from config import broker
 
@@ -27,6 +27,14 @@ def _look_at_connections(task: Task[Any, Any], **_: Any) -> None:
     limit_statements(TASK_S)
     if not task.request.is_eager:  # run inside its caller, whose transaction may be open
         close_old_connections()
+
+
+@worker_shutting_down.connect
+def _begin_nothing(**_: Any) -> None:
+    """What waits in PostgreSQL is for the next worker: a task that answers a bell would go on for as long as there is work."""
+    from deliveries import desks
+
+    desks.close()
 
 
 broker.register()

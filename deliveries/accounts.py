@@ -6,10 +6,9 @@ while developing, the sandbox; else nobody: the delivery fails as `not_configure
 
 from __future__ import annotations
 
-import math
 import random
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -18,7 +17,7 @@ import structlog
 from django.conf import settings
 
 from deliveries.providers import registry
-from deliveries.providers.base import Message, Outcome, Provider
+from deliveries.providers.base import Answer, Message, Provider, Refusal
 from deliveries.providers.credentials import ProviderConfigError
 from deliveries.providers.installation import SETTINGS, installation_account
 from deliveries.providers.kept import provider_for
@@ -66,8 +65,8 @@ class ConfiguredProvider:
     def is_sandbox(self) -> bool:
         return self.provider.is_sandbox
 
-    def send_all(self, messages: Sequence[Message], *, begin_until: float = math.inf) -> list[Outcome]:
-        return self.provider.send_all(messages, begin_until=begin_until)
+    def send_all(self, messages: Sequence[Message], *, refusal: Refusal) -> Iterator[Answer]:
+        return self.provider.send_all(messages, refusal=refusal)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

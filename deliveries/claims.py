@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -95,14 +95,16 @@ class ClaimedDelivery(msgspec.Struct, frozen=True, gc=False):
     """The attempt before this one began and was never recorded: its worker died."""
 
 
-def claim_deliveries(*, channel: Channel, limit: int, now: datetime) -> list[ClaimedDelivery]:
+def claim_deliveries(
+    *, channel: Channel, limit: int, now: datetime, without: Container[tuple[int, int]] = ()
+) -> list[ClaimedDelivery]:
     """Take up to `limit` due deliveries of a channel under a lease of `LEASE`; they are `sending` from here on.
 
-    The most urgent class first; in a class every tenant alike.
+    The most urgent class first; in a class every tenant alike, but none of `without`, which are pairs of priority and tenant.
     """
     with connection.cursor() as cursor:
         cursor.execute(_WAITING, {"channel": channel.value, "limit": limit, "now": now})
-        shares = divide([Waiting(*row) for row in cursor.fetchall()], limit)
+        shares = divide([Waiting(*row) for row in cursor.fetchall() if row[:2] not in without], limit)
         if not shares:
             return []
         cursor.execute(

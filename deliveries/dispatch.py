@@ -1,4 +1,4 @@
-"""Sending: claim → sort out → hand over → judge → record. The whole life of a claim reads from `dispatch` down.
+"""Sending: claim → sort out → hand over → judge → record, in parts. The whole life of a claim reads from `dispatch` down.
 
 A worker that dies anywhere in here leaves a lease behind; when it runs out, the delivery is claimed again, and its lost
 attempt is written down as ambiguous.
@@ -6,8 +6,9 @@ attempt is written down as ambiguous.
 
 from __future__ import annotations
 
+import functools
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -15,7 +16,7 @@ import structlog
 from django.db import transaction
 from django.utils.timezone import now as clock
 
-from deliveries import bells, metrics
+from deliveries import bells, desks, metrics
 from deliveries.claims import ClaimedDelivery, claim_deliveries, release_deliveries
 from deliveries.handover import Handed, hand_over
 from deliveries.outcomes import Gone, attempt_outcome, attempts_of, gone_addresses, interrupted_attempt, judge, outcome_of
@@ -47,10 +48,17 @@ MOST_INTERRUPTIONS = 5
 
 def dispatch(channel: Channel) -> int:
     """Send what is due on `channel`, one claim's worth; returns how many deliveries were claimed."""
-    claimed = claim_deliveries(channel=channel, limit=CLAIM_SIZE[channel], now=clock())
+    claimed = claim_deliveries(channel=channel, limit=CLAIM_SIZE[channel], now=clock(), without=desks.waited_for(channel))
     if claimed:
-        send_claimed(channel, _triage(claimed))
+        chosen = _triage(claimed)
+        with desks.in_hand(channel, map(_party, chosen)) as hand:
+            for part in send_claimed(channel, chosen):
+                hand.put_away(map(_party, part))
     return len(claimed)
+
+
+def _party(delivery: ClaimedDelivery) -> desks.Party:
+    return desks.Party(delivery.priority, delivery.tenant_id)
 
 
 def _triage(claimed: Sequence[ClaimedDelivery]) -> Sequence[ClaimedDelivery]:
@@ -70,21 +78,27 @@ def _triage(claimed: Sequence[ClaimedDelivery]) -> Sequence[ClaimedDelivery]:
     return chosen
 
 
-def send_claimed(channel: Channel, claimed: Sequence[ClaimedDelivery]) -> None:
-    """Hand deliveries under lease to their providers and record what became of each."""
+def send_claimed(channel: Channel, claimed: Sequence[ClaimedDelivery]) -> Iterator[list[ClaimedDelivery]]:
+    """Hand deliveries under lease to their providers and record what became of each; yields them as they are recorded."""
     now = clock()
-    live, ended = [], []
+    live, over = [], []
     for delivery in claimed:
         if delivery.expires_at is not None and delivery.expires_at <= now:
-            ended.append(_ended(delivery, Status.EXPIRED, "expired"))
+            over.append(_ended(delivery, Status.EXPIRED, "expired"))
         elif delivery.interruption_count > MOST_INTERRUPTIONS:
-            ended.append(_ended(delivery, Status.FAILED, "interrupted"))
+            over.append(_ended(delivery, Status.FAILED, "interrupted"))
         else:
             live.append(delivery)
-    handed = hand_over(channel, live)
-    # The providers have spoken: what they said must not be lost with a database that is away for a moment.
     until = min(one.lease_until for one in claimed)
-    results = [*patiently(lambda: _judge_all(channel, handed, clock()), until=until), *ended]
+    if over:
+        _settle(channel, [], over, until)
+    for part in hand_over(channel, live):
+        # The providers have spoken: what they said must not be lost with a database that is away for a moment.
+        _settle(channel, part, patiently(functools.partial(_judge_all, channel, part, clock()), until=until), until)
+        yield [handed.delivery for handed in part]
+
+
+def _settle(channel: Channel, handed: Sequence[Handed], results: Sequence[Recorded], until: datetime) -> None:
     attempts = [attempt for one in handed for attempt in attempts_of(one)]
     held = patiently(lambda: _record(results, attempts, gone_addresses(channel, handed)), until=until)
     if held.announced:

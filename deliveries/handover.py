@@ -6,9 +6,10 @@ while there is time. What nobody could be asked for waits, and is not charged wi
 
 from __future__ import annotations
 
+import queue
 import time
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,21 +19,37 @@ from urllib.parse import urlsplit
 import msgspec
 from django.utils.timezone import now as clock
 
-from deliveries import breaker, metrics
-from deliveries.accounts import AccountKey, ConfiguredProvider, NotConfigured, in_sandbox, providers_for
+from deliveries import breaker, desks, metrics
+from deliveries.accounts import AccountKey, Accounts, ConfiguredProvider, NotConfigured, in_sandbox, providers_for
 from deliveries.breaker import Circuit, Open, Probe, Tally
 from deliveries.claims import ClaimedDelivery
-from deliveries.providers.base import Failed, Failure, Message, Outcome, Word, word_on_vendor
+from deliveries.providers.base import Answer, Failed, Failure, Message, Outcome, Refusal, Word, word_on_vendor
 from tenants.vocabulary import Channel, Priority
 
-_ACCOUNTS_AT_ONCE: Final = 16
+_ACCOUNTS_AT_ONCE: Final = 64
 _BEGIN_WITHIN_S: Final = 45.0
 """Later than this no message of a claim is begun with any account, so that slow ones together do not outlast the lease."""
+_PART_S: Final = 0.1
+"""What comes to its end within this time is given back together: a crash leaves that in doubt, a record costs trips."""
 _PROBE_TAKES_S: Final = 1.0
 """For how long those wait who stand behind a probe."""
 _LONGEST_PAUSE_S: Final = 60.0
 _THROTTLED_BY_ALL: Final = 5
 """So many refused for haste, and none taken, speak of the account; fewer may speak of one chat or number."""
+
+TOO_LATE: Final = Failed(
+    failure=Failure.TRANSIENT,
+    code="chunk_limit",
+    message="The provider was too slow with the messages before this one, which was not begun.",
+    is_begun=False,
+)
+STOPPING: Final = Failed(
+    failure=Failure.TRANSIENT,
+    code="worker_stopped",
+    message="The worker was told to stop before this message was begun.",
+    retry_after_s=0.0,
+    is_begun=False,
+)
 
 _ELSEWHERE: Final = frozenset({Failure.TRANSIENT, Failure.THROTTLED})
 """Failures after which another account may be asked at once: nothing was handed over."""
@@ -65,60 +82,128 @@ class Handed:
         self.held_back = Failed(failure=Failure.TRANSIENT, code=code, message=message, retry_after_s=wait_s, is_begun=False)
 
 
-def hand_over(channel: Channel, deliveries: Sequence[ClaimedDelivery]) -> list[Handed]:
-    """Hand deliveries under lease to their providers."""
+Finish = Callable[[Handed], None]
+"""Takes each delivery once, when all has been tried for it that may be; from then on nobody changes it."""
+
+
+def hand_over(channel: Channel, deliveries: Sequence[ClaimedDelivery]) -> Iterator[list[Handed]]:
+    """Hand deliveries under lease to their providers; yields them in parts, as they come to their ends."""
     groups: dict[AccountKey, list[Handed]] = defaultdict(list)
     for delivery in deliveries:
-        sandbox = in_sandbox(channel, delivery.address, sandbox=delivery.sandbox)
-        groups[AccountKey(delivery.tenant_id, channel, sandbox)].append(Handed(delivery))
+        groups[_account_key(channel, delivery)].append(Handed(delivery))
     accounts = providers_for(groups)
-    if len(groups) == 1:
+    if len(groups) == 1 and (len(deliveries) == 1 or channel is Channel.IN_APP):
+        part: list[Handed] = []
         for key, group in groups.items():
-            _serve(accounts[key], channel, group)
-    else:
-        # Side by side: what one tenant's slow account takes must not add up with another's to more than the lease.
-        with ThreadPoolExecutor(max(1, min(len(groups), _ACCOUNTS_AT_ONCE)), thread_name_prefix="account") as pool:
-            list(pool.map(lambda key: _serve(accounts[key], channel, groups[key]), groups))
-    return [handed for group in groups.values() for handed in group]
+            _serve(accounts[key], channel, group, part.append)
+        yield part
+    elif groups:
+        yield from _side_by_side(channel, groups, accounts)
 
 
-def _serve(accounts: Sequence[ConfiguredProvider] | NotConfigured, channel: Channel, group: Sequence[Handed]) -> None:
+def _account_key(channel: Channel, delivery: ClaimedDelivery) -> AccountKey:
+    if channel is Channel.IN_APP:
+        return _OURS  # no tenant's account: everybody's items make one trip
+    return AccountKey(delivery.tenant_id, channel, in_sandbox(channel, delivery.address, sandbox=delivery.sandbox))
+
+
+_OURS: Final = AccountKey(0, Channel.IN_APP, sandbox=False)
+
+
+def _side_by_side(
+    channel: Channel, groups: Mapping[AccountKey, Sequence[Handed]], accounts: Mapping[AccountKey, Accounts]
+) -> Iterator[list[Handed]]:
+    """What one tenant's slow account takes must neither hold up another's, nor add up with it to more than the lease."""
+    finished: queue.SimpleQueue[Handed | Exception] = queue.SimpleQueue()
+
+    def serve(key: AccountKey) -> None:
+        try:
+            _serve(accounts[key], channel, groups[key], finished.put)
+        except Exception as error:  # noqa: BLE001 - raised again by who waits for it
+            finished.put(error)
+
+    with ThreadPoolExecutor(min(len(groups), _ACCOUNTS_AT_ONCE), thread_name_prefix="account") as pool:
+        for key in groups:
+            pool.submit(serve, key)
+        left = sum(map(len, groups.values()))
+        while left:
+            part = _part(finished, left)
+            left -= len(part)
+            yield part
+
+
+def _part(finished: queue.SimpleQueue[Handed | Exception], left: int) -> list[Handed]:
+    """What comes to its end within `_PART_S` of the first, and no more than is `left`."""
+    part: list[Handed] = []
+    wait_s: float | None = None
+    until = 0.0
+    while len(part) < left:
+        try:
+            one = finished.get(timeout=wait_s)
+        except queue.Empty:
+            break
+        if isinstance(one, Exception):
+            raise one
+        part.append(one)
+        until = until or time.monotonic() + _PART_S
+        wait_s = max(until - time.monotonic(), 0.0)
+    return part
+
+
+def _serve(
+    accounts: Sequence[ConfiguredProvider] | NotConfigured, channel: Channel, group: Sequence[Handed], finish: Finish
+) -> None:
     if isinstance(accounts, NotConfigured):
-        refusal = Failed(failure=Failure.PERMANENT, code="not_configured", message=accounts.message)
+        refused = Failed(failure=Failure.PERMANENT, code="not_configured", message=accounts.message)
         for handed in group:
-            handed.attempts.append(
-                Attempted(number=handed.delivery.attempt, provider=None, outcome=refusal, started_at=clock(), duration_ms=0)
-            )
+            _note(handed, None, Answer(0, refused, clock(), 0))
+            finish(handed)
         return
-    begin_until = time.monotonic() + _BEGIN_WITHIN_S
+    refusal = _refusal(time.monotonic() + _BEGIN_WITHIN_S)
     left = list(group)
-    for account in accounts:
-        left = _try(account, channel, left, begin_until)
-        if not left or time.monotonic() > begin_until:
-            return
+    for account in accounts[:-1]:
+        elsewhere: list[Handed] = []
+        _try(account, channel, left, refusal=refusal, finish=finish, go_elsewhere=elsewhere.append)
+        left = elsewhere
+    _try(accounts[-1], channel, left, refusal=refusal, finish=finish, go_elsewhere=finish)
 
 
-def _try(account: ConfiguredProvider, channel: Channel, group: Sequence[Handed], begin_until: float) -> list[Handed]:
-    """Ask one account; returns those for whom another may be asked."""
+def _refusal(begin_until: float) -> Refusal:
+    def refusal() -> Failed | None:
+        if desks.is_closed():
+            return STOPPING
+        return TOO_LATE if time.monotonic() > begin_until else None
+
+    return refusal
+
+
+def _try(
+    account: ConfiguredProvider,
+    channel: Channel,
+    group: Sequence[Handed],
+    *,
+    refusal: Refusal,
+    finish: Finish,
+    go_elsewhere: Finish,
+) -> None:
+    """Ask one account for each of a group."""
     circuits = [circuit_of(account, channel, handed.delivery) for handed in group]
-    admitted = _admitted(account, group, circuits)
+    admitted = _admitted(account, group, circuits, go_elsewhere)
     if not admitted:
-        return list(group)
-    started_at, started = clock(), time.perf_counter()
+        return
+    outcomes: list[tuple[Circuit | None, Outcome]] = []
     with metrics.provider_call(channel, account.name):
         messages = [_message(account, channel, handed) for handed, _ in admitted]
-        outcomes = account.send_all(messages, begin_until=begin_until)
-    duration_ms = round((time.perf_counter() - started) * 1000)
-    for (handed, _), outcome in zip(admitted, outcomes, strict=True):
-        _note(handed, account, outcome, started_at, duration_ms)
-    breaker.report(_tallies([circuit for _, circuit in admitted], outcomes))
-    left_alone = {id(handed) for handed, _ in admitted}
-    failed = [handed for (handed, _), outcome in zip(admitted, outcomes, strict=True) if _may_go_elsewhere(outcome)]
-    return [handed for handed in group if id(handed) not in left_alone] + failed
+        for answer in account.send_all(messages, refusal=refusal):
+            handed, circuit = admitted[answer.place]
+            outcomes.append((circuit, answer.outcome))
+            _note(handed, account, answer)
+            (go_elsewhere if _may_go_elsewhere(answer.outcome) else finish)(handed)
+    breaker.report(_tallies(outcomes))
 
 
 def _admitted(
-    account: ConfiguredProvider, group: Sequence[Handed], circuits: Sequence[Circuit | None]
+    account: ConfiguredProvider, group: Sequence[Handed], circuits: Sequence[Circuit | None], go_elsewhere: Finish
 ) -> list[tuple[Handed, Circuit | None]]:
     """Those that may be handed to the account now; the others know why not."""
     answers = breaker.ask({circuit for circuit in circuits if circuit is not None})
@@ -128,6 +213,7 @@ def _admitted(
         if isinstance(answer, Open):
             handed.passed_over.append(account.label)
             handed.hold_back("circuit_open", f"{account.label} fails, and is left alone for a while.", answer.for_s)
+            go_elsewhere(handed)
             continue
         if isinstance(answer, Probe) and circuit is not None:
             answers[circuit] = Open(_PROBE_TAKES_S)
@@ -135,17 +221,17 @@ def _admitted(
     return admitted
 
 
-def _note(handed: Handed, account: ConfiguredProvider, outcome: Outcome, started_at: datetime, duration_ms: int) -> None:
-    if isinstance(outcome, Failed) and not outcome.is_begun:
-        handed.held_back = outcome
+def _note(handed: Handed, account: ConfiguredProvider | None, answer: Answer) -> None:
+    if isinstance(answer.outcome, Failed) and not answer.outcome.is_begun:
+        handed.held_back = answer.outcome
         return
     handed.attempts.append(
         Attempted(
             number=handed.delivery.attempt + len(handed.attempts),
             provider=account,
-            outcome=outcome,
-            started_at=started_at,
-            duration_ms=duration_ms,
+            outcome=answer.outcome,
+            started_at=answer.started_at,
+            duration_ms=answer.duration_ms,
             passed_over=tuple(handed.passed_over),
         )
     )
@@ -171,10 +257,10 @@ def _host(url: str) -> str:
         return ""
 
 
-def _tallies(circuits: Sequence[Circuit | None], outcomes: Sequence[Outcome]) -> dict[Circuit, Tally]:
+def _tallies(outcomes: Sequence[tuple[Circuit | None, Outcome]]) -> dict[Circuit, Tally]:
     tallies: dict[Circuit, Tally] = defaultdict(Tally)
     throttled: dict[Circuit, list[float]] = defaultdict(list)
-    for circuit, outcome in zip(circuits, outcomes, strict=True):
+    for circuit, outcome in outcomes:
         if circuit is None:
             continue
         tally = tallies[circuit]

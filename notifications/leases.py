@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import traceback
 from collections.abc import Sequence
+from datetime import timedelta
 from uuid import UUID
 
 import msgspec
@@ -12,6 +13,7 @@ import structlog
 from django.db import connection
 from django.utils.timezone import now as clock
 
+from deliveries.patience import patiently
 from notifications import metrics
 from notifications.claims import MAX_ATTEMPTS, SUSPECT_AFTER, Claim, ClaimedEvent
 from notifications.models import Event, EventStatus
@@ -23,8 +25,19 @@ POISON = "poison"
 _LONGEST_ERROR = 2000
 
 
+_PATIENCE = timedelta(seconds=10)
+"""How long a database that is away is waited for: longer than its restart takes, and well within a stage's time limit."""
+
+
 def give_back(ids: Sequence[UUID], lease_id: UUID) -> None:
-    """End our lease on events that were not begun; it does not count as an attempt."""
+    """End our lease on events that were not begun; it does not count as an attempt.
+
+    What fails it is often the database itself, on its way down: it is asked again, or the events would wait for their lease.
+    """
+    patiently(lambda: _give_back(ids, lease_id), until=clock() + _PATIENCE)
+
+
+def _give_back(ids: Sequence[UUID], lease_id: UUID) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE notifications_event SET lease_until = NULL, lease_id = NULL, attempt_count = attempt_count - 1 "

@@ -24,7 +24,8 @@ def handover(rows: Sequence[NewDelivery], *, created_at: datetime) -> Handover:
 
 
 def send_in_app(message: Handover) -> None:
-    send_claimed(Channel.IN_APP, message.deliveries)
+    for _ in send_claimed(Channel.IN_APP, message.deliveries):
+        pass
 
 
 def give_back(message: Handover) -> None:

@@ -130,7 +130,7 @@ def send(channel: int) -> None:
         return
     try:
         while True:
-            while dispatch(wanted) == CLAIM_SIZE[wanted]:
+            while dispatch(wanted) == CLAIM_SIZE[wanted] and not desks.is_closed():
                 bells.ring_send(wanted)  # a full claim: others may join in
             if desks.may_get_up(wanted):
                 return

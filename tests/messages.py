@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from uuid_utils.compat import uuid7
 
-from deliveries.providers.base import Message
+from deliveries.accounts import ConfiguredProvider
+from deliveries.providers.base import Message, Outcome, Provider, Refusal, never
 from tenants.vocabulary import Channel, Priority
 
 ADDRESSES = {
@@ -38,3 +40,12 @@ def a_message(channel: Channel, *addresses: str, **values: Any) -> Message:
         "created_at": datetime(2026, 11, 21, 3, 0, tzinfo=UTC),
     }
     return Message(**{**defaults, **values})
+
+
+def send_all(
+    provider: Provider | ConfiguredProvider, messages: Sequence[Message], *, refusal: Refusal = never
+) -> list[Outcome]:
+    """One outcome for each message, in their order."""
+    answers = sorted(provider.send_all(messages, refusal=refusal), key=lambda answer: answer.place)
+    assert [answer.place for answer in answers] == list(range(len(messages)))
+    return [answer.outcome for answer in answers]

@@ -52,7 +52,7 @@ def programs(environment: Environment) -> Sequence[Part]:
     return [
         ForkedPart(stack, "web", lambda: _web(environment.port), stop_within_s=12),
         ForkedPart(stack, "pipeline", lambda: _worker("pipeline", "--pool=prefork", "--concurrency=2", queues=QUICK_QUEUES)),
-        ForkedPart(stack, "send", lambda: _worker("send", "--pool=threads", "--concurrency=16", queues=SLOW_QUEUES)),
+        ForkedPart(stack, "send", lambda: _worker("send", "--pool=threads", "--concurrency=64", queues=SLOW_QUEUES)),
         ForkedPart(stack, "scheduler", _scheduler),
     ]
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
 from typing import ClassVar
+
+from django.utils.timezone import now as clock
 
 from deliveries.inbox.frames import InboxFrame
 from deliveries.inbox.publisher import InboxUnavailableError, publish
-from deliveries.providers.base import Failed, Failure, Message, Outcome, Provider, Sent
+from deliveries.providers.base import Answer, Failed, Failure, Message, Outcome, Provider, Refusal, Sent, never
 from tenants.vocabulary import Channel
 
 
@@ -17,16 +19,21 @@ class InAppProvider(Provider):
     channel: ClassVar[Channel] = Channel.IN_APP
 
     def send(self, message: Message) -> Outcome:
-        return self.send_all([message])[0]
+        return self._publish([message])
 
-    def send_all(self, messages: Sequence[Message], *, begin_until: float = math.inf) -> list[Outcome]:
+    def send_all(self, messages: Sequence[Message], *, refusal: Refusal = never) -> Iterator[Answer]:
         """One trip to Redis for the chunk. There is no vendor, so there are no addresses to check and no secrets to hide."""
+        started_at, started = clock(), time.perf_counter()
+        outcome = refusal() or self._publish(messages)
+        duration_ms = round((time.perf_counter() - started) * 1000)
+        return (Answer(index, outcome, started_at, duration_ms) for index in range(len(messages)))
+
+    @staticmethod
+    def _publish(messages: Sequence[Message]) -> Outcome:
         try:
-            moment = publish([_frame(message) for message in messages])
+            return Sent(at=publish([_frame(message) for message in messages]))
         except InboxUnavailableError as error:
-            failed = Failed(failure=Failure.TRANSIENT, code="redis_unavailable", message=str(error), is_begun=False)
-            return [failed] * len(messages)
-        return [Sent(at=moment)] * len(messages)
+            return Failed(failure=Failure.TRANSIENT, code="redis_unavailable", message=str(error), is_begun=False)
 
 
 def _frame(message: Message) -> InboxFrame:

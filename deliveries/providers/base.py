@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import math
 import time
 import traceback
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, ClassVar, Self, TypeVar
+from typing import Any, ClassVar, NamedTuple, Self, TypeVar
 from urllib.parse import quote
 from uuid import UUID
 
 import structlog
+from django.utils.timezone import now as clock
 
 from deliveries.providers.credentials import Field, ProviderConfigError, read_credentials, secret_values
 from deliveries.providers.simulator import is_simulator
@@ -31,7 +31,7 @@ __all__ = [
     "AUTH",
     "HOPELESS",
     "LONGEST_EXCERPT",
-    "TOO_LATE",
+    "Answer",
     "Failed",
     "Failure",
     "Field",
@@ -40,6 +40,7 @@ __all__ = [
     "Provider",
     "ProviderConfigError",
     "Receipt",
+    "Refusal",
     "Sent",
     "Word",
     "word_on_vendor",
@@ -135,6 +136,25 @@ class Failed:
 
 Outcome = Sent | Failed
 
+
+class Answer(NamedTuple):
+    """What became of one of several messages, and when."""
+
+    place: int
+    """Which message."""
+    outcome: Outcome
+    started_at: datetime
+    duration_ms: int
+
+
+Refusal = Callable[[], Failed | None]
+"""Asked before each message: why it may not be begun any more; None if it may."""
+
+
+def never() -> None:
+    """The refusal of whoever has time."""
+
+
 AUTH = "auth"
 """Code: the vendor refused the account's credentials. Transient, since the message itself is good."""
 PROVIDER_FAULT = "provider_fault"
@@ -152,8 +172,6 @@ class Provider(ABC):
     channel: ClassVar[Channel]
     concurrency: ClassVar[int] = 32
     """How many messages of a chunk are under way at once."""
-    chunk_limit_s: ClassVar[float] = 45
-    """After this long no further message of a chunk is begun, so that a slow vendor does not outlast the senders' lease."""
     hopeless_after: ClassVar[int | None] = 8
     """After so many failures of the vendor's and nothing taken, no further message of a chunk is begun. None: messages go to
     servers of their own, and one says nothing about the other."""
@@ -173,40 +191,48 @@ class Provider(ABC):
         provider._secrets = secret_values(cls.fields, values)
         return provider
 
-    def send_all(self, messages: Sequence[Message], *, begin_until: float = math.inf) -> list[Outcome]:
-        """One outcome per message, in order. Never raises: a fault of the provider's code is a transient failure.
+    def send_all(self, messages: Sequence[Message], *, refusal: Refusal = never) -> Iterator[Answer]:
+        """An answer for each message, as soon as there is one.
 
-        Later than `begin_until` (`time.monotonic`) no message is begun.
+        Never raises: a fault of the provider's code is a transient failure.
         """
-        outcomes: dict[int, Outcome] = {}
-        real: dict[int, Message] = {}
+        real: list[Message] = []
+        places: list[int] = []
         for index, message in enumerate(messages):
             allowed = message if self.is_sandbox else _without_simulator(message)
             if allowed is None:
-                outcomes[index] = _SIMULATOR_REFUSED
+                yield Answer(index, _SIMULATOR_REFUSED, clock(), 0)
             else:
-                real[index] = allowed
-        outcomes |= zip(real, map(self._without_secrets, self._hand_over_safely(list(real.values()), begin_until)), strict=True)
-        return [outcomes[index] for index in range(len(messages))]
+                real.append(allowed)
+                places.append(index)
+        for answer in self._hand_over_safely(real, refusal):
+            yield answer._replace(place=places[answer.place], outcome=self._without_secrets(answer.outcome))
 
-    def hand_over(self, messages: Sequence[Message], begin_until: float) -> list[Outcome]:
+    def hand_over(self, messages: Sequence[Message], refusal: Refusal) -> Iterator[Answer]:
         """`send` each, several at a time. For vendors that take many in one call, or want another order of work: override."""
-        return self.side_by_side(self._send_safely, messages, begin_until)
+        return self.side_by_side(self._send_safely, messages, refusal)
 
-    def side_by_side(self, work: Callable[[ItemT], Outcome], items: Sequence[ItemT], begin_until: float) -> list[Outcome]:
-        """`work` on each item, `concurrency` at a time, results in order; TOO_LATE or HOPELESS for those not begun."""
-        if len(items) == 1:
-            return [work(items[0])]
-        deadline = min(time.monotonic() + self.chunk_limit_s, begin_until)
+    def side_by_side(self, work: Callable[[ItemT], Outcome], items: Sequence[ItemT], refusal: Refusal) -> Iterator[Answer]:
+        """`work` on each item, `concurrency` at a time; what may not be begun, or has no hope, is answered without."""
         streak = _Streak(self.hopeless_after)
 
-        def one(item: ItemT) -> Outcome:
-            if time.monotonic() > deadline:
-                return TOO_LATE
-            return HOPELESS if streak.is_hopeless else streak.noted(work(item))
+        def one(index: int) -> Answer:
+            refused = refusal() or (HOPELESS if streak.is_hopeless else None)
+            if refused is not None:
+                return Answer(index, refused, clock(), 0)
+            started_at, started = clock(), time.perf_counter()
+            outcome = streak.noted(work(items[index]))
+            return Answer(index, outcome, started_at, round((time.perf_counter() - started) * 1000))
 
-        with ThreadPoolExecutor(min(self.concurrency, len(items)), thread_name_prefix=self.name) as pool:
-            return list(pool.map(one, items))
+        if len(items) == 1:
+            yield one(0)
+            return
+        pool = ThreadPoolExecutor(min(self.concurrency, len(items)), thread_name_prefix=self.name)
+        try:
+            for future in as_completed([pool.submit(one, index) for index in range(len(items))]):
+                yield future.result()
+        finally:
+            pool.shutdown(cancel_futures=True)  # nobody listens any more: what is not begun must not go out
 
     @abstractmethod
     def send(self, message: Message) -> Outcome:
@@ -219,13 +245,17 @@ class Provider(ABC):
         with contextlib.suppress(Exception):
             self.close()
 
-    def _hand_over_safely(self, messages: Sequence[Message], begin_until: float) -> list[Outcome]:
+    def _hand_over_safely(self, messages: Sequence[Message], refusal: Refusal) -> Iterator[Answer]:
         if not messages:
-            return []
+            return
+        left = set(range(len(messages)))
         try:
-            return self.hand_over(messages, begin_until)
+            for answer in self.hand_over(messages, refusal):
+                left.discard(answer.place)
+                yield answer
         except Exception as error:  # noqa: BLE001 - the contract: never raises
-            return [self._fault(error, message) for message in messages]
+            for index in left:
+                yield Answer(index, self._fault(error, messages[index]), clock(), 0)
 
     def _send_safely(self, message: Message) -> Outcome:
         try:
@@ -290,13 +320,7 @@ def word_on_vendor(outcome: Outcome) -> Word:
     return Word.BUSY if outcome.failure is Failure.THROTTLED else Word.FAILING
 
 
-TOO_LATE: Outcome = Failed(
-    failure=Failure.TRANSIENT,
-    code="chunk_limit",
-    message="The provider was too slow with the messages before this one, which was not begun.",
-    is_begun=False,
-)
-HOPELESS: Outcome = Failed(
+HOPELESS = Failed(
     failure=Failure.TRANSIENT,
     code="provider_failing",
     message="The provider failed with every message before this one, which was not begun.",

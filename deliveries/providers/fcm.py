@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, ClassVar
 
 import firebase_admin
 import requests
 from django.conf import settings
+from django.utils.timezone import now as clock
 from firebase_admin import credentials, exceptions, messaging
 from google.auth import exceptions as auth_exceptions
 from uuid_utils.compat import uuid7
@@ -22,6 +23,7 @@ from uuid_utils.compat import uuid7
 from deliveries.providers.base import (
     AUTH,
     LONGEST_EXCERPT,
+    Answer,
     Failed,
     Failure,
     Field,
@@ -29,7 +31,9 @@ from deliveries.providers.base import (
     Outcome,
     Provider,
     ProviderConfigError,
+    Refusal,
     Sent,
+    never,
 )
 from deliveries.providers.http import failed_request, failure_of_status, retry_after, single_try_adapter
 from deliveries.providers.push import push_outcome
@@ -97,17 +101,23 @@ class FcmProvider(Provider):
         self._service = self._app._get_service(messaging._MESSAGING_ATTRIBUTE, lambda app: _Service(app, self.concurrency))
         self._token_lock = threading.Lock()
 
-    def hand_over(self, messages: Sequence[Message], begin_until: float = math.inf) -> list[Outcome]:
+    def hand_over(self, messages: Sequence[Message], refusal: Refusal) -> Iterator[Answer]:
         """All tokens of all messages side by side, not one message after the other."""
         refused = self._refresh_token()
         if refused is not None:
-            return [refused for _ in messages]
-        pairs = [(message, token) for message in messages for token in dict.fromkeys(message.addresses)]
-        outcomes = iter(self.side_by_side(self._send_to_token, pairs, begin_until))
-        return [push_outcome({token: next(outcomes) for token in dict.fromkeys(message.addresses)}) for message in messages]
+            yield from (Answer(index, refused, clock(), 0) for index in range(len(messages)))
+            return
+        tokens = [list(dict.fromkeys(message.addresses)) for message in messages]
+        pairs = [(index, token) for index, own in enumerate(tokens) for token in own]
+        answers: list[dict[str, Answer]] = [{} for _ in messages]
+        for answer in self.side_by_side(lambda pair: self._send_to_token(messages[pair[0]], pair[1]), pairs, refusal):
+            index, token = pairs[answer.place]
+            answers[index][token] = answer
+            if len(answers[index]) == len(tokens[index]):
+                yield _answer(index, {token: answers[index][token] for token in tokens[index]})
 
     def send(self, message: Message) -> Outcome:
-        return self.hand_over([message])[0]
+        return next(self.hand_over([message], never)).outcome
 
     def close(self) -> None:
         app, self._app = self._app, None
@@ -126,8 +136,7 @@ class FcmProvider(Provider):
                 return _token_refused(error)
         return None
 
-    def _send_to_token(self, pair: tuple[Message, str]) -> Outcome:
-        message, token = pair
+    def _send_to_token(self, message: Message, token: str) -> Outcome:
         try:
             name = messaging.send(_fcm_message(message, token), app=self._app)
         except exceptions.FirebaseError as error:
@@ -159,6 +168,13 @@ class _Service(messaging._MessagingService):
         if session._auth_request_session is not None:
             session._auth_request_session.close()
         session.close()
+
+
+def _answer(index: int, by_token: Mapping[str, Answer]) -> Answer:
+    outcome = push_outcome({token: answer.outcome for token, answer in by_token.items()})
+    started_at = min(answer.started_at for answer in by_token.values())
+    ended_at = max(answer.started_at + timedelta(milliseconds=answer.duration_ms) for answer in by_token.values())
+    return Answer(index, outcome, started_at, round((ended_at - started_at) / timedelta(milliseconds=1)))
 
 
 def _fcm_message(message: Message, token: str) -> messaging.Message:

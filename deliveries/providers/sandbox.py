@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
-from deliveries.providers.base import Failed, Failure, Message, Outcome, Provider, Receipt, Sent
+from django.utils.timezone import now as clock
+
+from deliveries.providers.base import Answer, Failed, Failure, Message, Outcome, Provider, Receipt, Refusal, Sent
 from deliveries.providers.push import push_outcome
 from deliveries.providers.simulator import Scenario, scenario_of
 from tenants.vocabulary import Channel
@@ -35,17 +37,30 @@ class SandboxProvider(Provider):
 
     slow_s: ClassVar[float] = 2
 
-    def hand_over(self, messages: Sequence[Message], begin_until: float) -> list[Outcome]:
-        # The slow ones of a chunk are slow side by side, as they would be with a real provider.
-        if any(scenario_of(one.channel, address) is Scenario.SLOW for one in messages for address in one.addresses):
+    def hand_over(self, messages: Sequence[Message], refusal: Refusal) -> Iterator[Answer]:
+        """The slow ones last, and side by side as they would be with a real provider: they wait together."""
+        refused = refusal()
+        if refused is not None:
+            yield from (Answer(index, refused, clock(), 0) for index in range(len(messages)))
+            return
+        slow = [index for index, message in enumerate(messages) if _is_slow(message)]
+        started_at = clock()
+        for index in sorted(set(range(len(messages))).difference(slow)):
+            yield Answer(index, self.send(messages[index]), started_at, 0)
+        if slow:
             time.sleep(self.slow_s)
-        return [self.send(message) for message in messages]
+        for index in slow:
+            yield Answer(index, self.send(messages[index]), started_at, round(self.slow_s * 1000))
 
     def send(self, message: Message) -> Outcome:
         if message.channel is Channel.PUSH:
             return push_outcome({token: _outcome(message, token) for token in message.addresses})
         # Only a push token dies.
         return replace(_outcome(message, message.address), dead_addresses=())
+
+
+def _is_slow(message: Message) -> bool:
+    return any(scenario_of(message.channel, address) is Scenario.SLOW for address in message.addresses)
 
 
 def _outcome(message: Message, address: str) -> Outcome:

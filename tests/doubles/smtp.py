@@ -35,6 +35,8 @@ class SmtpBehaviour:
     mail: str = ""
     """The reply to the sender, which comes before any recipient: for the address "" only."""
     delay_s: float = 0
+    until: threading.Event | None = None
+    """Do not reply to the content before it is set."""
     hang_up_at: str = ""
     """`mail`, `rcpt`, or `data` (after the content was read): close the connection instead of replying."""
     times: int | None = None
@@ -236,6 +238,8 @@ class _Handler:
         try:
             if behaviour.delay_s:
                 await asyncio.sleep(behaviour.delay_s)
+            while behaviour.until is not None and not behaviour.until.is_set():  # noqa: ASYNC110 - set by another thread
+                await asyncio.sleep(0.01)
         finally:
             self._double.end()
         if behaviour.data:

@@ -31,6 +31,7 @@ from deliveries.states import Status
 from tenants.models import Tenant
 from tenants.services import create_user_token
 from tenants.vocabulary import Channel, Priority
+from tests.messages import send_all
 
 PATIENCE_S = 15.0
 
@@ -55,7 +56,7 @@ def stored(tenant: Tenant, user_id: str = "user_1", **values: Any) -> Delivery:
 
 def published(deliveries: Sequence[Delivery]) -> list[Sent]:
     """Hand deliveries over as the sending stage does; nothing is recorded yet."""
-    outcomes = InAppProvider().send_all([_message(delivery) for delivery in deliveries])
+    outcomes = send_all(InAppProvider(), [_message(delivery) for delivery in deliveries])
     assert all(isinstance(outcome, Sent) for outcome in outcomes), outcomes
     return outcomes
 

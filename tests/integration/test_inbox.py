@@ -23,7 +23,7 @@ from tenants.redis import client
 from tenants.vocabulary import Channel
 from tests.conftest import user_client
 from tests.integration.inbox_world import delivered_to_inbox, ids, published, recorded, stored
-from tests.messages import a_message
+from tests.messages import a_message, send_all
 
 
 @pytest.fixture
@@ -326,7 +326,7 @@ def test_a_chunk_is_one_round_trip_in_the_layers_own_format(db):
     assert heard.get_message(timeout=5)["type"] == "subscribe"
     before = client().info("stats")["total_commands_processed"]
     message = a_message(Channel.IN_APP)
-    assert len(InAppProvider().send_all([message] * 10)) == 10
+    assert len(send_all(InAppProvider(), [message] * 10)) == 10
     frame = layer.deserialize(heard.get_message(timeout=5)["data"])
     assert frame["type"] == "inbox.notification"
     assert frame["id"] == str(message.delivery_id)
@@ -344,7 +344,7 @@ def test_groups_of_users_do_not_collide():
 def test_without_redis_every_item_is_to_be_tried_again(monkeypatch):
     away = redis.Redis(unix_socket_path="/nonexistent/redis.sock")
     monkeypatch.setattr(publisher, "client", lambda: away)
-    outcomes = InAppProvider().send_all([a_message(Channel.IN_APP)] * 3)
+    outcomes = send_all(InAppProvider(), [a_message(Channel.IN_APP)] * 3)
     assert [type(outcome) for outcome in outcomes] == [Failed] * 3
     assert {(outcome.failure, outcome.code) for outcome in outcomes} == {(Failure.TRANSIENT, "redis_unavailable")}
 

@@ -1,13 +1,19 @@
 """What a caller sees while a server behind the service is away."""
 
+from datetime import timedelta
+
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection, connections
+from django.utils.timezone import now
 from rest_framework.test import APIRequestFactory
 
 from deliveries import bells
+from notifications import leases
+from notifications.claims import claim_events
 from notifications.models import Event
 from notifications.views import EventsView
 from tenants import redis
+from tests.factories import EventFactory
 
 EVENT = {"eventType": "account", "userId": "u"}
 
@@ -46,3 +52,26 @@ def test_without_the_database_the_answer_is_503_and_says_when_to_come_back():
     response = NoDatabase.as_view()(APIRequestFactory().post("/api/events", EVENT))
     assert (response.status_code, response["Retry-After"]) == (503, "2")
     assert response.data["title"] == "Service Unavailable"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_events_are_given_back_over_a_new_connection_if_the_database_ended_the_old(tenant):
+    event = EventFactory(tenant=tenant)
+    claim = claim_events(now=now())
+    with connections.create_connection("default").temporary_connection() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s)", [connection.connection.info.backend_pid])
+    leases.give_back([event.pk], claim.lease_id)
+    event.refresh_from_db()
+    assert (event.lease_until, event.lease_id, event.attempt_count) == (None, None, 0)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_stays_away_is_not_waited_for_without_end(tenant, monkeypatch):
+    monkeypatch.setattr(leases, "_PATIENCE", timedelta())
+    event = EventFactory(tenant=tenant)
+    claim = claim_events(now=now())
+    with connections.create_connection("default").temporary_connection() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(%s)", [connection.connection.info.backend_pid])
+    with pytest.raises(OperationalError):
+        leases.give_back([event.pk], claim.lease_id)
+    connection.close()

@@ -20,7 +20,7 @@ from tenants.vocabulary import Channel
 from tests.doubles.smtp import SmtpDouble
 from tests.doubles.webhook import WebhookDouble
 from tests.factories import TenantFactory
-from tests.messages import a_message
+from tests.messages import a_message, send_all
 
 SMTP = {"host": "mail.acme.test", "security": "none"}
 VENDOR_CHANNELS = [Channel.EMAIL, Channel.SMS, Channel.PUSH, Channel.CHAT]
@@ -155,7 +155,7 @@ def test_webhooks_are_signed_with_the_tenants_own_secret(tenant, stranger, setti
         message = a_message(Channel.WEBHOOK, f"{receiver.url}/hook")
         (ours,) = ask(tenant, Channel.WEBHOOK)
         (theirs,) = ask(stranger, Channel.WEBHOOK)
-        outcomes = [*ours.send_all([message]), *theirs.send_all([message])]
+        outcomes = [*send_all(ours, [message]), *send_all(theirs, [message])]
         del ours, theirs
         forget_providers()
     assert isinstance(outcomes[0], Sent)
@@ -187,12 +187,12 @@ def test_connections_are_kept_between_chunks_until_the_account_changes(tenant):
     with SmtpDouble() as server:
         own = account(tenant, credentials={"host": server.host, "port": server.port, "security": "none"})
         for _ in range(3):
-            ask(tenant)[0].send_all([a_message(Channel.EMAIL)])
+            send_all(ask(tenant)[0], [a_message(Channel.EMAIL)])
         assert (len(server.received), server.connections) == (3, 1)
         before = ask(tenant)[0].provider
         own.credentials = {**own.credentials, "from_email": "new@acme.test"}
         own.save()
-        ask(tenant)[0].send_all([a_message(Channel.EMAIL)])
+        send_all(ask(tenant)[0], [a_message(Channel.EMAIL)])
         assert ask(tenant)[0].provider is not before
         assert server.received[-1].sender == "new@acme.test"
         del before
@@ -205,7 +205,7 @@ def test_a_simulator_address_outside_the_sandbox_reaches_no_vendor(tenant):
     with SmtpDouble() as server:
         account(tenant, credentials={"host": server.host, "port": server.port, "security": "none"})
         addresses = ["ada@example.com", "ok@simulator.invalid", "bob@example.com"]
-        outcomes = ask(tenant)[0].send_all([a_message(Channel.EMAIL, address) for address in addresses])
+        outcomes = send_all(ask(tenant)[0], [a_message(Channel.EMAIL, address) for address in addresses])
         forget_providers()
         assert sorted(mail.recipients[0] for mail in server.received) == ["ada@example.com", "bob@example.com"]
     assert [type(outcome) is Sent for outcome in outcomes] == [True, False, True]
@@ -214,7 +214,7 @@ def test_a_simulator_address_outside_the_sandbox_reaches_no_vendor(tenant):
 
 def test_in_the_sandbox_it_has_its_outcome(tenant):
     (sandbox,) = ask(tenant, sandbox=True)
-    (outcome,) = sandbox.send_all([a_message(Channel.EMAIL, "bounce@simulator.invalid")])
+    (outcome,) = send_all(sandbox, [a_message(Channel.EMAIL, "bounce@simulator.invalid")])
     assert (type(outcome), outcome.receipt) == (Sent, Receipt.BOUNCED)
 
 

@@ -13,7 +13,7 @@ from deliveries.providers.telegram import TelegramProvider
 from tenants.vocabulary import Channel
 from tests.doubles.http import Answer, HttpDouble
 from tests.doubles.telegram import TelegramDouble
-from tests.messages import a_message
+from tests.messages import a_message, send_all
 
 
 class Quick(TelegramProvider):
@@ -44,7 +44,7 @@ def seen_by_the_reader(payload):
 
 def test_a_message_is_read_as_it_was_written(api, provider):
     body = "Grüße 👋 <b>not bold</b> & *not bold* _either_ `no code`\n  indented\nhttps://x.test/?a=1&b=2"
-    (outcome,) = provider.send_all([chat(subject="A < B", body=body)])
+    (outcome,) = send_all(provider, [chat(subject="A < B", body=body)])
     assert isinstance(outcome, Sent)
     received = api.received[0].json
     assert received["chat_id"] == 4711
@@ -53,7 +53,7 @@ def test_a_message_is_read_as_it_was_written(api, provider):
 
 
 def test_a_text_longer_than_telegram_takes_is_cut(api, provider):
-    provider.send_all([chat(subject="Title", body="👋" * 5000)])
+    send_all(provider, [chat(subject="Title", body="👋" * 5000)])
     text = seen_by_the_reader(api.received[0].json)
     assert len(text.encode("utf-16-le")) // 2 in (4095, 4096)
     assert text.startswith("Title\n👋")
@@ -62,24 +62,24 @@ def test_a_text_longer_than_telegram_takes_is_cut(api, provider):
 
 @pytest.mark.parametrize(("subject", "body", "text"), [("", "just text", "just text"), ("just a title", "", "just a title")])
 def test_title_and_text_may_each_be_missing(api, provider, subject, body, text):
-    provider.send_all([chat(subject=subject, body=body)])
+    send_all(provider, [chat(subject=subject, body=body)])
     assert seen_by_the_reader(api.received[0].json) == text
 
 
 def test_a_message_of_nothing_fails_for_good(provider):
-    (outcome,) = provider.send_all([chat(subject="", body="")])
+    (outcome,) = send_all(provider, [chat(subject="", body="")])
     assert (outcome.failure, outcome.code) == (Failure.PERMANENT, "empty_message")
 
 
 @pytest.mark.parametrize("address", ["-1001234567890", "@acme_news"])
 def test_groups_and_channels_are_addresses_too(api, provider, address):
-    provider.send_all([chat(address)])
+    send_all(provider, [chat(address)])
     assert str(api.received[0].json["chat_id"]) == address
 
 
 @pytest.mark.parametrize("address", ["", "not a chat", "4711,4712", "../getMe", "４７１１"])
 def test_another_address_fails_for_good_and_reaches_nobody(api, provider, address):
-    (outcome,) = provider.send_all([chat(address)])
+    (outcome,) = send_all(provider, [chat(address)])
     assert (outcome.failure, outcome.code) == (Failure.PERMANENT, "invalid_chat_id")
     assert api.requests == []
 
@@ -97,7 +97,7 @@ def test_another_address_fails_for_good_and_reaches_nobody(api, provider, addres
 )
 def test_telegrams_words_become_ours(api, provider, behaviour, failure, code, wait_s):
     api.behave("4711", **behaviour)
-    (outcome,) = provider.send_all([chat()])
+    (outcome,) = send_all(provider, [chat()])
     assert isinstance(outcome, Failed)
     assert (outcome.failure, outcome.code, outcome.retry_after_s) == (failure, code, wait_s)
     assert len(api.requests) == 1
@@ -105,7 +105,7 @@ def test_telegrams_words_become_ours(api, provider, behaviour, failure, code, wa
 
 def test_the_description_is_kept(api, provider):
     api.behave("4711", status=403)
-    (outcome,) = provider.send_all([chat()])
+    (outcome,) = send_all(provider, [chat()])
     assert "bot was blocked by the user" in outcome.message
     assert "bot was blocked by the user" in outcome.response
 
@@ -114,7 +114,7 @@ def test_a_wrong_token_is_the_accounts_fault_and_is_told_nowhere(api, caplog):
     token = "987654321:" + "b" * 35
     provider = Quick.from_credentials({"bot_token": token})
     with caplog.at_level("DEBUG"):
-        (outcome,) = provider.send_all([chat()])
+        (outcome,) = send_all(provider, [chat()])
     assert (outcome.failure, outcome.code) == (Failure.TRANSIENT, AUTH)
     assert token not in str(outcome)
     assert token not in "".join(r.getMessage() for r in caplog.records if not r.name.startswith("urllib3"))
@@ -123,7 +123,7 @@ def test_a_wrong_token_is_the_accounts_fault_and_is_told_nowhere(api, caplog):
 def test_a_vendor_that_is_not_there_is_a_transient_failure_that_hides_the_token(settings, caplog):
     settings.TELEGRAM_API_URL = "http://127.0.0.1:9"
     token = "987654321:" + "b" * 35
-    (outcome,) = Quick.from_credentials({"bot_token": token}).send_all([chat()])
+    (outcome,) = send_all(Quick.from_credentials({"bot_token": token}), [chat()])
     assert (outcome.failure, outcome.code) == (Failure.TRANSIENT, "connect_failed")
     assert "[hidden]" in outcome.message
     assert token not in caplog.text + str(outcome)
@@ -132,7 +132,7 @@ def test_a_vendor_that_is_not_there_is_a_transient_failure_that_hides_the_token(
 def test_a_hundred_messages_overlap(api):
     api.behave(delay_s=0.03)
     messages = [chat(str(n), body=f"number {n}") for n in range(1, 101)]
-    outcomes = TelegramProvider.from_credentials({"bot_token": api.bot_token}).send_all(messages)
+    outcomes = send_all(TelegramProvider.from_credentials({"bot_token": api.bot_token}), messages)
     assert all(isinstance(outcome, Sent) for outcome in outcomes)
     assert sorted(request.json["chat_id"] for request in api.received) == list(range(1, 101))
     assert api.peak >= 8
@@ -162,7 +162,7 @@ def rocket_provider(rocket, channel="%23general"):
 
 
 def test_another_chat_service_is_a_url(rocket):
-    (outcome,) = rocket_provider(rocket).send_all([chat(subject="Title", body="Grüße 👋")])
+    (outcome,) = send_all(rocket_provider(rocket), [chat(subject="Title", body="Grüße 👋")])
     assert isinstance(outcome, Sent)
     (request,) = rocket.received
     payload = request.json
@@ -172,12 +172,12 @@ def test_another_chat_service_is_a_url(rocket):
 
 
 def test_the_recipients_address_may_be_part_of_the_url(rocket):
-    rocket_provider(rocket, "@{address}").send_all([chat("ada")])
+    send_all(rocket_provider(rocket, "@{address}"), [chat("ada")])
     assert rocket.received[0].json["channel"] == "@ada"
 
 
 def test_an_address_cannot_change_the_rest_of_the_url(rocket):
-    rocket_provider(rocket, "@{address}").send_all([chat("ada/#all?template=/etc/passwd&x=")])
+    send_all(rocket_provider(rocket, "@{address}"), [chat("ada/#all?template=/etc/passwd&x=")])
     assert {request.path for request in rocket.received} <= {f"/hooks/{'a' * 17}/{'b' * 24}"}
     assert "#all" not in {request.json.get("channel") for request in rocket.received}
 
@@ -185,7 +185,7 @@ def test_an_address_cannot_change_the_rest_of_the_url(rocket):
 @pytest.mark.parametrize(("status", "failure"), [(404, Failure.PERMANENT), (500, Failure.TRANSIENT), (429, Failure.THROTTLED)])
 def test_other_services_statuses_become_ours(rocket, status, failure):
     rocket.behave(status=status)
-    (outcome,) = rocket_provider(rocket).send_all([chat()])
+    (outcome,) = send_all(rocket_provider(rocket), [chat()])
     assert (outcome.failure, outcome.code) == (failure, f"http_{status}")
 
 

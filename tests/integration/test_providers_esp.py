@@ -11,7 +11,7 @@ from deliveries.providers.base import AUTH, Failed, Failure, Sent
 from deliveries.providers.esp import EspProvider
 from tenants.vocabulary import Channel
 from tests.doubles.esp import VENDORS, EspDouble
-from tests.messages import a_message
+from tests.messages import a_message, send_all
 
 KEY_FIELD = {"postmark": "server_token"}
 
@@ -48,7 +48,7 @@ def mail(address="ada@example.com", **values):
 def test_each_vendor_takes_a_mail_and_names_it(vendor):
     with EspDouble(vendor) as double:
         provider = provider_of(vendor, double)
-        (outcome,) = provider.send_all([mail(subject="Grüße 👋\r\nBcc: thief@example.com", html="<p>Hällo</p>")])
+        (outcome,) = send_all(provider, [mail(subject="Grüße 👋\r\nBcc: thief@example.com", html="<p>Hällo</p>")])
         provider.close()
         assert isinstance(outcome, Sent), outcome
         assert len(double.received) == 1
@@ -58,7 +58,7 @@ def test_each_vendor_takes_a_mail_and_names_it(vendor):
 
 def test_the_content_arrives_byte_for_byte(resend, provider):
     message = mail(subject="Grüße 👋\nsecond line", body="Zeile 1\n.Zeile 2", html="<p>Hällo &amp; 👋</p>")
-    provider.send_all([message])
+    send_all(provider, [message])
     payload = resend.received[0].json
     assert payload["subject"] == "Grüße 👋 second line"
     assert payload["text"] == "Zeile 1\n.Zeile 2"
@@ -81,7 +81,7 @@ def test_the_content_arrives_byte_for_byte(resend, provider):
 )
 def test_the_vendors_words_become_ours(resend, provider, behaviour, failure, code, wait_s):
     resend.behave(**behaviour)
-    (outcome,) = provider.send_all([mail()])
+    (outcome,) = send_all(provider, [mail()])
     assert isinstance(outcome, Failed)
     assert (outcome.failure, outcome.code, outcome.retry_after_s) == (failure, code, wait_s)
     assert len(resend.requests) == 1
@@ -98,7 +98,7 @@ def test_a_recipient_that_the_vendor_refuses_fails_for_good(words, code):
     with EspDouble("postmark") as double:
         double.behave(status=422, body=json.dumps({"ErrorCode": 406, "Message": words}).encode())
         provider = provider_of("postmark", double)
-        (outcome,) = provider.send_all([mail()])
+        (outcome,) = send_all(provider, [mail()])
         provider.close()
     assert (outcome.failure, outcome.code) == (Failure.PERMANENT, code)
 
@@ -106,21 +106,21 @@ def test_a_recipient_that_the_vendor_refuses_fails_for_good(words, code):
 def test_a_wrong_key_is_the_accounts_fault_and_is_told_nowhere(resend, caplog):
     provider = provider_of("resend", resend, key="another-key-altogether")
     with caplog.at_level("DEBUG"):
-        (outcome,) = provider.send_all([mail()])
+        (outcome,) = send_all(provider, [mail()])
     provider.close()
     assert (outcome.failure, outcome.code) == (Failure.TRANSIENT, AUTH)
     assert "another-key-altogether" not in caplog.text + str(outcome)
 
 
 def test_a_malformed_address_fails_for_good(resend, provider):
-    (outcome,) = provider.send_all([mail("ada@example.com\nBcc: thief@example.com")])
+    (outcome,) = send_all(provider, [mail("ada@example.com\nBcc: thief@example.com")])
     assert (outcome.failure, outcome.code) == (Failure.PERMANENT, "invalid_message")
     assert resend.requests == []
 
 
 def test_a_vendor_that_is_not_there_is_a_transient_failure(resend, provider):
     resend.__exit__()
-    (outcome,) = provider.send_all([mail()])
+    (outcome,) = send_all(provider, [mail()])
     assert (outcome.failure, outcome.code) == (Failure.TRANSIENT, "connect_failed")
     resend.__enter__()
 
@@ -128,7 +128,7 @@ def test_a_vendor_that_is_not_there_is_a_transient_failure(resend, provider):
 def test_a_hundred_mails_overlap_on_kept_connections(resend):
     resend.behave(delay_s=0.03)
     provider = registry.provider_class(Channel.EMAIL, "resend").from_credentials({"api_key": resend.key, "api_url": resend.url})
-    outcomes = provider.send_all([mail(f"user{n}@example.com") for n in range(100)])
+    outcomes = send_all(provider, [mail(f"user{n}@example.com") for n in range(100)])
     provider.close()
     assert sorted(outcome.message_id for outcome in outcomes) == sorted(resend.message_ids)
     assert resend.peak >= 8

@@ -11,7 +11,7 @@ from deliveries.providers.base import AUTH, Failed, Failure, ProviderConfigError
 from deliveries.providers.fcm import FcmProvider
 from tenants.vocabulary import Channel, Priority
 from tests.doubles.fcm import FcmDouble
-from tests.messages import a_message
+from tests.messages import a_message, send_all
 
 
 class Quick(FcmProvider):
@@ -43,7 +43,7 @@ def sends(api):
 def test_a_push_arrives_byte_for_byte(api, provider):
     data = {"from": "x", "n": 1, "ü": ["é"]}
     message = push(subject="Grüße 👋", body="Zeile 1\nZeile 2", data=data, priority=Priority.URGENT)
-    (outcome,) = provider.send_all([message])
+    (outcome,) = send_all(provider, [message])
     assert isinstance(outcome, Sent)
     assert outcome.message_id.startswith("projects/demo-project/messages/")
     (received,) = api.messages
@@ -57,7 +57,7 @@ def test_a_push_arrives_byte_for_byte(api, provider):
 def test_every_token_of_the_recipient_gets_it_once(api, provider):
     api.behave("gone", code="UNREGISTERED")
     api.behave("nonsense", code="INVALID_TOKEN")
-    (outcome,) = provider.send_all([push("phone", "gone", "tablet", "nonsense", "phone")])
+    (outcome,) = send_all(provider, [push("phone", "gone", "tablet", "nonsense", "phone")])
     assert isinstance(outcome, Sent)
     assert sorted(received["token"] for received in api.messages) == ["phone", "tablet"]
     assert outcome.dead_addresses == ("gone", "nonsense")
@@ -71,7 +71,7 @@ def test_every_token_of_the_recipient_gets_it_once(api, provider):
 
 def test_with_no_live_token_left_it_fails_for_good(api, provider):
     api.behave(code="UNREGISTERED")
-    (outcome,) = provider.send_all([push("a", "b")])
+    (outcome,) = send_all(provider, [push("a", "b")])
     assert (outcome.failure, outcome.code) == (Failure.PERMANENT, "no_live_token")
     assert outcome.dead_addresses == ("a", "b")
 
@@ -91,7 +91,7 @@ def test_with_no_live_token_left_it_fails_for_good(api, provider):
 )
 def test_fcms_words_become_ours_and_the_sdk_does_not_try_again(api, provider, behaviour, failure, code, wait_s):
     api.behave("token-1", **behaviour)
-    (outcome,) = provider.send_all([push()])
+    (outcome,) = send_all(provider, [push()])
     assert isinstance(outcome, Failed)
     assert (outcome.failure, outcome.code, outcome.retry_after_s) == (failure, code, wait_s)
     assert outcome.dead_addresses == ()
@@ -100,36 +100,36 @@ def test_fcms_words_become_ours_and_the_sdk_does_not_try_again(api, provider, be
 
 def test_an_apns_key_that_apple_refuses_is_the_accounts_fault(api, provider):
     api.behave("token-1", code="THIRD_PARTY_AUTH_ERROR")
-    (outcome,) = provider.send_all([push()])
+    (outcome,) = send_all(provider, [push()])
     assert (outcome.failure, outcome.code) == (Failure.TRANSIENT, AUTH)
 
 
 def test_the_most_hopeful_failure_decides_and_dead_tokens_are_told(api, provider):
     api.behave("gone", code="UNREGISTERED")
     api.behave("busy", code="QUOTA_EXCEEDED", headers={"Retry-After": "5"})
-    (outcome,) = provider.send_all([push("gone", "busy")])
+    (outcome,) = send_all(provider, [push("gone", "busy")])
     assert (outcome.failure, outcome.retry_after_s) == (Failure.THROTTLED, 5.0)
     assert outcome.dead_addresses == ("gone",)
 
 
 def test_the_access_token_is_fetched_once_for_many_chunks(api, provider):
     for _ in range(3):
-        provider.send_all([push(f"token-{n}") for n in range(20)])
+        send_all(provider, [push(f"token-{n}") for n in range(20)])
     assert api.tokens_issued == 1
     assert len(api.messages) == 60
 
 
 def test_a_token_that_google_withdrew_is_fetched_again(api, provider):
-    provider.send_all([push()])
+    send_all(provider, [push()])
     api.access_token = "ya29.new"
-    (outcome,) = provider.send_all([push()])
+    (outcome,) = send_all(provider, [push()])
     assert isinstance(outcome, Sent)
     assert api.tokens_issued == 2
 
 
 def test_a_service_account_that_google_does_not_know_is_the_accounts_fault(api, provider, caplog):
     api.refuse_tokens = True
-    outcomes = provider.send_all([push("a"), push("b")])
+    outcomes = send_all(provider, [push("a"), push("b")])
     assert [(outcome.failure, outcome.code) for outcome in outcomes] == [(Failure.TRANSIENT, AUTH)] * 2
     assert sends(api) == []
     assert "PRIVATE KEY" not in caplog.text + str(outcomes)
@@ -138,7 +138,7 @@ def test_a_service_account_that_google_does_not_know_is_the_accounts_fault(api, 
 def test_a_google_that_is_not_there_is_a_transient_failure(api, provider):
     credentials = {**api.credentials, "token_uri": "http://127.0.0.1:9/token"}
     provider = Quick.from_credentials(credentials)
-    (outcome,) = provider.send_all([push()])
+    (outcome,) = send_all(provider, [push()])
     provider.close()
     assert (outcome.failure, outcome.code) == (Failure.TRANSIENT, "token_unavailable")
 
@@ -152,7 +152,7 @@ def test_apps_of_the_sdk_are_not_left_behind(api):
     before = set(firebase_admin._apps)
     provider = Quick.from_credentials(api.credentials)
     for _ in range(3):
-        provider.send_all([push()])
+        send_all(provider, [push()])
     assert len(set(firebase_admin._apps) - before) == 1
     del provider
     assert set(firebase_admin._apps) == before
@@ -162,7 +162,7 @@ def test_a_hundred_messages_overlap_on_kept_connections(api):
     api.behave(delay_s=0.03)
     provider = FcmProvider.from_credentials(api.credentials)
     messages = [push(f"phone-{n}", f"tablet-{n}") for n in range(100)]
-    outcomes = provider.send_all(messages)
+    outcomes = send_all(provider, messages)
     provider.close()
     assert [list(outcome.detail) for outcome in outcomes] == [list(message.addresses) for message in messages]
     assert sorted(received["token"] for received in api.messages) == sorted(t for one in messages for t in one.addresses)

@@ -8,7 +8,7 @@ from deliveries.providers.base import AUTH, Failed, Failure, Sent
 from deliveries.providers.twilio import TwilioProvider
 from tenants.vocabulary import Channel
 from tests.doubles.twilio import TwilioDouble
-from tests.messages import a_message
+from tests.messages import a_message, send_all
 
 TO = "+4915112345678"
 
@@ -42,21 +42,21 @@ def sms(address=TO, **values):
 
 def test_an_sms_arrives_byte_for_byte(api, provider):
     body = "Grüße 👋 & a=b+c%20\nline 2"
-    (outcome,) = provider.send_all([sms(body=body)])
+    (outcome,) = send_all(provider, [sms(body=body)])
     ((sid, received),) = api.by_sid.items()
     assert outcome == Sent(message_id=sid, code="queued")
     assert received.form == {"To": TO, "From": "+14155550100", "Body": body}
 
 
 def test_the_tenants_own_number_goes_before_the_accounts(api, provider):
-    provider.send_all([sms(sender="Acme")])
+    send_all(provider, [sms(sender="Acme")])
     assert api.received[0].form["From"] == "Acme"
 
 
 def test_a_messaging_service_picks_the_number(api):
     service = "MG" + "2" * 32
     provider = provider_of(api, from_number=service)
-    provider.send_all([sms()])
+    send_all(provider, [sms()])
     provider.close()
     assert api.received[0].form["MessagingServiceSid"] == service
     assert "From" not in api.received[0].form
@@ -82,7 +82,7 @@ def test_a_messaging_service_picks_the_number(api):
 )
 def test_twilios_words_become_ours(api, provider, behaviour, failure, code, wait_s):
     api.behave(TO, **behaviour)
-    (outcome,) = provider.send_all([sms()])
+    (outcome,) = send_all(provider, [sms()])
     assert isinstance(outcome, Failed)
     assert (outcome.failure, outcome.code, outcome.retry_after_s) == (failure, code, wait_s)
     assert len(api.requests) == 1, "the SDK must not try again by itself"
@@ -91,7 +91,7 @@ def test_twilios_words_become_ours(api, provider, behaviour, failure, code, wait
 def test_a_wrong_token_is_the_accounts_fault_and_is_told_nowhere(api, caplog):
     provider = provider_of(api, auth_token="wrong-token-of-twilio")
     with caplog.at_level("DEBUG"):
-        (outcome,) = provider.send_all([sms()])
+        (outcome,) = send_all(provider, [sms()])
     provider.close()
     assert (outcome.failure, outcome.code) == (Failure.TRANSIENT, AUTH)
     assert "wrong-token-of-twilio" not in caplog.text + str(outcome)
@@ -100,7 +100,7 @@ def test_a_wrong_token_is_the_accounts_fault_and_is_told_nowhere(api, caplog):
 
 def test_a_vendor_that_is_not_there_is_a_transient_failure(api, provider):
     api.__exit__()
-    (outcome,) = provider.send_all([sms()])
+    (outcome,) = send_all(provider, [sms()])
     assert (outcome.failure, outcome.code) == (Failure.TRANSIENT, "connect_failed")
     api.__enter__()
 
@@ -109,8 +109,8 @@ def test_a_hundred_messages_overlap_on_kept_connections(api):
     api.behave(delay_s=0.03)
     provider = provider_of(api, TwilioProvider)
     messages = [sms(f"+4915112345{n:03}", body=f"number {n}") for n in range(100)]
-    outcomes = provider.send_all(messages)
-    again = provider.send_all(messages)
+    outcomes = send_all(provider, messages)
+    again = send_all(provider, messages)
     provider.close()
     assert all(isinstance(outcome, Sent) for outcome in [*outcomes, *again])
     assert [api.by_sid[outcome.message_id].form["To"] for outcome in outcomes] == [message.address for message in messages]

@@ -15,7 +15,7 @@ from tenants.models import new_token_secret
 from tenants.vocabulary import Channel
 from tests.doubles.certificates import tls_pair
 from tests.doubles.webhook import WebhookDouble
-from tests.messages import a_message
+from tests.messages import a_message, send_all
 
 SECRET = signing_secret(new_token_secret())
 
@@ -48,7 +48,7 @@ def hook(url, **values):
 
 
 def send(provider, url, **values):
-    (outcome,) = provider.send_all([hook(url, **values)])
+    (outcome,) = send_all(provider, [hook(url, **values)])
     return outcome
 
 
@@ -60,7 +60,7 @@ def test_a_receiver_with_the_public_library_accepts_it(receiver, provider):
         data={"n": 1.5, "ü": None, "list": [True]},
         created_at=datetime(2026, 11, 21, 3, 4, 5, tzinfo=UTC),
     )
-    (outcome,) = provider.send_all([message])
+    (outcome,) = send_all(provider, [message])
     assert outcome == Sent(code="200", response="thank you", receipt=Receipt.DELIVERED)
     assert [request.json for request in receiver.received] == [
         {
@@ -93,8 +93,8 @@ def test_a_receiver_with_another_secret_refuses_it(receiver, developing):
 
 def test_the_webhook_id_is_the_same_on_every_attempt(receiver, provider):
     message = hook(f"{receiver.url}/hook")
-    provider.send_all([message])
-    provider.send_all([message])
+    send_all(provider, [message])
+    send_all(provider, [message])
     assert {request.headers["webhook-id"] for request in receiver.requests} == {str(message.delivery_id)}
 
 
@@ -181,7 +181,7 @@ def test_a_hundred_webhooks_overlap_on_kept_connections(receiver, developing):
     receiver.behave(delay_s=0.03)
     provider = WebhookProvider.from_credentials({"secret": SECRET})
     messages = [hook(f"{receiver.url}/{n}", event_id=f"evt_{n}") for n in range(100)]
-    outcomes = [*provider.send_all(messages), *provider.send_all(messages)]
+    outcomes = [*send_all(provider, messages), *send_all(provider, messages)]
     provider.close()
     assert all(isinstance(outcome, Sent) for outcome in outcomes)
     assert sorted(one.json["data"]["eventId"] for one in receiver.received) == sorted(2 * [m.event_id for m in messages])

@@ -11,7 +11,7 @@ from deliveries.providers.base import LONGEST_EXCERPT, Failed, Failure, Field, P
 from deliveries.providers.credentials import check_credentials, read_credentials
 from deliveries.providers.push import push_outcome
 from tenants.vocabulary import Channel
-from tests.messages import a_message
+from tests.messages import a_message, send_all
 
 TOKEN = "s3cret/token:+"
 
@@ -57,26 +57,26 @@ def mail(n, subject="ok"):
 @given(st.lists(st.sampled_from(["ok", "raise", "refuse"]), max_size=12))
 def test_there_is_one_outcome_for_each_message_in_order(subjects):
     messages = [mail(n, subject) for n, subject in enumerate(subjects)]
-    outcomes = Scripted.from_credentials({"token": TOKEN}).send_all(messages)
+    outcomes = send_all(Scripted.from_credentials({"token": TOKEN}), messages)
     assert [getattr(outcome, "message_id", None) for outcome in outcomes] == [
         message.address if message.subject == "ok" else None for message in messages
     ]
 
 
 def test_messages_are_under_way_together(provider):
-    outcomes = provider.send_all([mail(n, "meet") for n in range(8)])
+    outcomes = send_all(provider, [mail(n, "meet") for n in range(8)])
     assert all(isinstance(outcome, Sent) for outcome in outcomes), "the barrier opens for four at once only"
 
 
 def test_a_fault_of_the_providers_code_is_a_transient_failure_of_that_message_alone(provider, caplog):
-    outcomes = provider.send_all([mail(1), mail(2, "raise"), mail(3)])
+    outcomes = send_all(provider, [mail(1), mail(2, "raise"), mail(3)])
     assert [type(outcome) for outcome in outcomes] == [Sent, Failed, Sent]
     assert (outcomes[1].failure, outcomes[1].code) == (Failure.TRANSIENT, "provider_fault")
     assert "provider_fault" in caplog.text
 
 
 def test_secrets_get_out_neither_by_outcomes_nor_by_the_log(provider, caplog):
-    outcomes = provider.send_all([mail(1), mail(2, "raise"), mail(3, "refuse")])
+    outcomes = send_all(provider, [mail(1), mail(2, "raise"), mail(3, "refuse")])
     told = caplog.text + str(outcomes)
     assert TOKEN not in told
     assert "s3cret%2Ftoken" not in told
@@ -84,24 +84,33 @@ def test_secrets_get_out_neither_by_outcomes_nor_by_the_log(provider, caplog):
 
 
 def test_texts_are_cut_to_an_excerpt(provider):
-    (outcome,) = provider.send_all([mail(1, "refuse")])
+    (outcome,) = send_all(provider, [mail(1, "refuse")])
     assert len(outcome.message) == len(outcome.response) == LONGEST_EXCERPT
 
 
-def test_what_is_not_begun_within_the_limit_is_not_begun(provider):
-    provider.chunk_limit_s = -1
-    outcomes = provider.send_all([mail(n) for n in range(3)])
-    assert {(outcome.failure, outcome.code) for outcome in outcomes} == {(Failure.TRANSIENT, "chunk_limit")}
+def test_what_may_not_be_begun_any_more_is_not(provider):
+    refused = Failed(failure=Failure.TRANSIENT, code="late", message="m", is_begun=False)
+    assert send_all(provider, [mail(n) for n in range(3)], refusal=lambda: refused) == [refused] * 3
+    assert send_all(provider, [mail(3)], refusal=lambda: refused) == [refused]
     assert provider.seen == []
 
 
+def test_an_answer_does_not_wait_for_the_slower_ones(provider):
+    """`meet` waits until four have come; only three are there until the answer of a quick one was read."""
+    messages = [*(mail(n, "meet") for n in range(3)), mail(3)]
+    answers = provider.send_all(messages)
+    assert next(answers).place == 3
+    provider.all_here.wait(5)
+    assert sorted(answer.place for answer in answers) == [0, 1, 2]
+
+
 def test_no_messages_make_no_outcomes(provider):
-    assert provider.send_all([]) == []
+    assert send_all(provider, []) == []
 
 
 def test_simulator_addresses_do_not_reach_a_vendor(provider):
     messages = [mail(1), a_message(Channel.EMAIL, "ok@simulator.invalid"), mail(2)]
-    outcomes = provider.send_all(messages)
+    outcomes = send_all(provider, messages)
     assert sorted(provider.seen) == ["user1@example.com", "user2@example.com"]
     assert (outcomes[1].failure, outcomes[1].code) == (Failure.PERMANENT, "simulator_address")
 
@@ -111,14 +120,14 @@ def test_of_a_pushs_tokens_only_the_simulators_are_left_out():
         def send(self, message):
             return Sent(detail=dict.fromkeys(message.addresses))
 
-    (outcome,) = Tokens.from_credentials({"token": TOKEN}).send_all([a_message(Channel.PUSH, "real", "simulator-ok")])
+    (outcome,) = send_all(Tokens.from_credentials({"token": TOKEN}), [a_message(Channel.PUSH, "real", "simulator-ok")])
     assert list(outcome.detail) == ["real"]
 
 
 def test_a_provider_nobody_uses_any_more_closes():
     Scripted.closed.clear()
     provider = Scripted.from_credentials({"token": "the last one"})
-    provider.send_all([mail(1)])
+    send_all(provider, [mail(1)])
     assert Scripted.closed == [], "connections are kept between chunks"
     del provider
     assert Scripted.closed == ["the last one"]

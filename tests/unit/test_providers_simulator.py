@@ -8,7 +8,7 @@ from deliveries.providers.base import Failed, Failure, Receipt, Sent
 from deliveries.providers.sandbox import SandboxProvider
 from deliveries.providers.simulator import Scenario, is_simulator, scenario_of
 from tenants.vocabulary import Channel
-from tests.messages import ADDRESSES, a_message
+from tests.messages import ADDRESSES, a_message, send_all
 
 
 class Sandbox(SandboxProvider):
@@ -83,7 +83,7 @@ def test_any_text_is_judged_without_an_error(channel, text):
 
 
 def outcome_of(channel, address, attempt=1):
-    (outcome,) = Sandbox.from_credentials({}).send_all([a_message(channel, address, attempt=attempt)])
+    (outcome,) = send_all(Sandbox.from_credentials({}), [a_message(channel, address, attempt=attempt)])
     return outcome
 
 
@@ -118,7 +118,7 @@ def test_the_sandbox_takes_any_other_message_without_a_receipt(channel):
 
 def test_a_dead_token_of_several_is_told_and_the_push_is_sent():
     message = a_message(Channel.PUSH, "simulator-ok", "simulator-permanent", "a-real-token")
-    (outcome,) = Sandbox.from_credentials({}).send_all([message])
+    (outcome,) = send_all(Sandbox.from_credentials({}), [message])
     assert isinstance(outcome, Sent)
     assert outcome.dead_addresses == ("simulator-permanent",)
     assert set(outcome.detail) == set(message.addresses)
@@ -132,5 +132,5 @@ def test_the_sandbox_is_slow_once_for_all_slow_messages_of_a_chunk(monkeypatch):
     slept: list[float] = []
     monkeypatch.setattr("time.sleep", slept.append)
     messages = [a_message(Channel.EMAIL, f"{word}@simulator.invalid") for word in ("slow", "ok", "slow+2")]
-    SandboxProvider.from_credentials({}).send_all(messages)
+    send_all(SandboxProvider.from_credentials({}), messages)
     assert slept == [SandboxProvider.slow_s]
