@@ -55,7 +55,7 @@ def conduct(world: World, name: str, strain: Strain, *, count: int = 0, rest_s: 
         for stream in strained:
             stack.enter_context(stream.posting())
         outcome = strain.apply(world, f"{run}-work-", count or strain.count)
-    failures = list(outcome.failures)
+    failures = [*outcome.failures, *outcome.late]
     if world.stand.wait_final(time.monotonic(), _FINAL_S) is None:
         failures.append(f"not all was final within {_FINAL_S:.0f} s")
     felt = []

@@ -15,6 +15,8 @@ class Outcome:
     words: str
     failures: list[str] = field(default_factory=list)
     """What is not as promised."""
+    late: list[str] = field(default_factory=list)
+    """What is as promised, but not in time."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,8 +13,9 @@ from tests.acceptance.strain.figures import Latency
 from tests.acceptance.strain.strains.base import Outcome, not_final, seconds
 from tests.acceptance.strain.world import STRAINED, World, address_of, addressed
 
-_BEGINS_IN_S = 4.0
-_SPREAD_S = 8.0
+_BEGINS_IN_S = 3.0
+_A_SECOND = 60
+"""So many fall due."""
 _CANCELERS = 16
 _AROUND_S = 0.25
 """Cancelled so much before or after the time, in turns of five."""
@@ -34,7 +35,7 @@ _SENT = "SELECT event_id FROM deliveries_delivery WHERE starts_with(event_id, %s
 def on_time(world: World, run: str, count: int) -> Outcome:
     """Events spread over some seconds ahead; half of them canceled at about their time."""
     begin = datetime.now(UTC) + timedelta(seconds=_BEGINS_IN_S)
-    times = [begin + timedelta(seconds=_SPREAD_S * number / count) for number in range(count)]
+    times = [begin + timedelta(seconds=number / _A_SECOND) for number in range(count)]
     channels = ("in_app", "email")
     events = [
         world.event(f"{run}{number}", [channels[number // 2 % 2]], scheduledAt=at.isoformat(), priority="normal")
@@ -54,10 +55,8 @@ def on_time(world: World, run: str, count: int) -> Outcome:
     failures += [f"{one}: neither sent nor canceled" for one in missing]
     if min(samples) < 0:
         failures.append(f"one was sent {-min(samples):.0f} ms early")
-    if late.most > _LATE_MS:
-        failures.append(f"one was sent {late.most:.0f} ms late")
     words = f"{len(sent)} sent, {late} ms after their time, none early; {len(canceled)} canceled, none of them sent"
-    return Outcome(words, failures)
+    return Outcome(words, failures, [f"one was sent {late.most:.0f} ms late"] if late.most > _LATE_MS else [])
 
 
 def _cancel(world: World, run: str, times: list[datetime]) -> set[str]:
