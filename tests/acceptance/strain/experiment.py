@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from tests.acceptance.strain.bystanders import CHANNELS, RATE, Stream
 from tests.acceptance.strain.figures import Latency, Seen, look
 from tests.acceptance.strain.strains.base import Outcome, Strain
-from tests.acceptance.strain.world import World
+from tests.acceptance.strain.world import BYSTANDER, World
 
 REST_S = 10.0
 _REST_FINAL_S = 30.0
@@ -43,12 +44,11 @@ def conduct(world: World, name: str, strain: Strain, *, count: int = 0, rest_s: 
     """Bystanders alone, then bystanders and the strain; then everything has to be final."""
     run = f"{name.replace(' ', '-')}-{secrets.token_hex(3)}"
     world.stand.wait_healthy()
-    _streams(world, strain, f"{run}-first")[0].post(_FIRST)  # what is done once is done: connections, caches
+    # What is done once is done before: connections, caches.
+    Stream(world, BYSTANDER, f"{run}-first-", ("normal",)).post(_FIRST)
     rest = _streams(world, strain, f"{run}-rest")
-    with contextlib.ExitStack() as stack:
-        for stream in rest[1:]:
-            stack.enter_context(stream.posting())
-        rest[0].post(int(rest_s * RATE))
+    with ThreadPoolExecutor(max(len(rest), 1)) as pool:
+        list(pool.map(lambda stream: stream.post(int(rest_s * RATE)), rest))
     assert world.stand.wait_final(time.monotonic(), _REST_FINAL_S) is not None, "not final at rest"
     strained = _streams(world, strain, f"{run}-by")
     with contextlib.ExitStack() as stack:

@@ -22,6 +22,9 @@ STRAINS = {
     "schedule": Strain(
         "500 events for moments of the next seconds; every second one is canceled at about its time", schedule.on_time, 500
     ),
+    "schedule alone": Strain(
+        "the same while nobody else posts, so that only the scheduler rings", schedule.on_time, 500, bystanders={}
+    ),
     "too late": Strain(
         "the workers are stopped for 6 s, in which events expire",
         schedule.too_late,
@@ -36,7 +39,11 @@ STRAINS = {
         worst_s=60.0,
     ),
     "far database": Strain(
-        "PostgreSQL is 20 ms away, each way; 600 events of another tenant", database.far_away, 600, far_database=True
+        "PostgreSQL is 20 ms away, each way; 3,000 events of another tenant",
+        database.far_away,
+        3000,
+        worst_s=10.0,
+        far_database=True,
     ),
     "backlog limit": Strain(
         f"BACKLOG_LIMIT is {floods.BACKLOG_LIMIT:,}; one tenant posts low-priority events until it is told 503",

@@ -13,6 +13,8 @@ HEADINGS = ("strain", "what happens", "bystanders", "events", "lost", "at rest, 
 
 
 def rows(result: Result) -> list[list[str]]:
+    if not result.felt:
+        return [[result.name, STRAINS[result.name].about, "none", "0", "0", "", "", result.outcome.words]]
     found = []
     for number, felt in enumerate(result.felt):
         first = number == 0
