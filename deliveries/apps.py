@@ -8,5 +8,8 @@ class DeliveriesConfig(AppConfig):
 
     def ready(self) -> None:
         from deliveries.checks import check_channels
+        from deliveries.status_webhooks.erasure import forget_user
+        from preferences import erasure
 
         checks.register(check_channels)
+        erasure.register(forget_user)

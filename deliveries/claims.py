@@ -14,8 +14,10 @@ from tenants.columns import int_array, time_array, uuid_array
 from tenants.turns import Waiting, divide
 from tenants.vocabulary import Channel
 
-LEASE = timedelta(seconds=75)
+LEASE = timedelta(seconds=40)
 """How long a worker may keep what it claimed: longer than a claim's provider calls can take, all time limits used up."""
+IN_APP_LEASE = timedelta(seconds=30)
+"""In-app there is no provider: as long as a chunk may be on its way."""
 
 # A loose index scan over delivery_due (channel, priority, tenant_id, next_attempt_at), as for events: each tenant in each class
 # of priority is its own index range, so that neither a tenant's million messages nor a million retries in the future stand
@@ -95,10 +97,14 @@ class ClaimedDelivery(msgspec.Struct, frozen=True, gc=False):
     """The attempt before this one began and was never recorded: its worker died."""
 
 
+def lease_of(channel: Channel) -> timedelta:
+    return IN_APP_LEASE if channel is Channel.IN_APP else LEASE
+
+
 def claim_deliveries(
     *, channel: Channel, limit: int, now: datetime, without: Container[tuple[int, int]] = ()
 ) -> list[ClaimedDelivery]:
-    """Take up to `limit` due deliveries of a channel under a lease of `LEASE`; they are `sending` from here on.
+    """Take up to `limit` due deliveries of a channel under a lease; they are `sending` from here on.
 
     The most urgent class first; in a class every tenant alike, but none of `without`, which are pairs of priority and tenant.
     """
@@ -115,7 +121,7 @@ def claim_deliveries(
                 "tenants": int_array(pair.tenant_id for pair, _ in shares),
                 "shares": int_array(share for _, share in shares),
                 "now": now,
-                "lease_until": now + LEASE,
+                "lease_until": now + lease_of(channel),
             },
         )
         rows = cursor.fetchall()

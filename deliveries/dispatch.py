@@ -20,7 +20,7 @@ from deliveries import bells, desks, metrics
 from deliveries.claims import ClaimedDelivery, claim_deliveries, release_deliveries
 from deliveries.handover import Handed, hand_over
 from deliveries.outcomes import Gone, attempt_outcome, attempts_of, gone_addresses, interrupted_attempt, judge, outcome_of
-from deliveries.patience import patiently
+from deliveries.patience import BEYOND_LEASE, patiently
 from deliveries.providers.base import Failed, Sent
 from deliveries.retry_schedules import policies_for
 from deliveries.services import Changed, NewAttempt, Recorded, create_attempts, record_outcomes
@@ -89,7 +89,7 @@ def send_claimed(channel: Channel, claimed: Sequence[ClaimedDelivery]) -> Iterat
             over.append(_ended(delivery, Status.FAILED, "interrupted"))
         else:
             live.append(delivery)
-    until = min(one.lease_until for one in claimed)
+    until = min(one.lease_until for one in claimed) + BEYOND_LEASE
     if over:
         _settle(channel, [], over, until)
     for part in hand_over(channel, live):

@@ -15,12 +15,13 @@ logger = structlog.get_logger(__name__)
 
 ResultT = TypeVar("ResultT")
 
+BEYOND_LEASE: Final = timedelta(minutes=2)
+"""For so long an outcome is kept after its lease ran out: while the database is away, nobody else takes the lease over."""
 _PAUSE_S: Final = 0.5
-_SPARE: Final = timedelta(seconds=2)
 
 
 def patiently(write: Callable[[], ResultT], *, until: datetime) -> ResultT:
-    """Call `write`, again and again while the database cannot be reached, until shortly before `until`; then raise its error.
+    """Call `write`, again and again while the database cannot be reached, until `until`; then raise its error.
 
     `write` begins and commits its own transaction. One whose commit's answer got lost is repeated: it must change nothing then.
     """
@@ -28,7 +29,7 @@ def patiently(write: Callable[[], ResultT], *, until: datetime) -> ResultT:
         try:
             return write()
         except (OperationalError, InterfaceError) as error:
-            if connection.in_atomic_block or clock() >= until - _SPARE:
+            if connection.in_atomic_block or clock() >= until:
                 raise
             logger.warning("record_delayed", error=type(error).__name__)
             connection.close()

@@ -46,11 +46,9 @@ def deliveries_matching(tenant: Tenant, wanted: DeliveryFilter) -> QuerySet[Deli
     return Delivery.objects.for_tenant(tenant).filter(created_within(wanted.since, wanted.until), **given)
 
 
-def delivery_by_id(tenant: Tenant, delivery_id: str) -> Delivery | None:
-    """The tenant's delivery with this id, its attempts and receipts; None also for what is not an id at all."""
-    named = _as_id(delivery_id)
-    mine = Delivery.objects.for_tenant(tenant).prefetch_related("attempts", "receipts")
-    return mine.filter(*named).first() if named else None
+def deliveries_with_history(tenant: Tenant) -> QuerySet[Delivery]:
+    """The tenant's deliveries with their attempts and receipts."""
+    return Delivery.objects.for_tenant(tenant).prefetch_related("attempts", "receipts")
 
 
 def events_of_user(user_id: str, limit: int) -> dict[int, set[str]]:

@@ -10,10 +10,13 @@ from rest_framework import serializers
 
 from deliveries.models import AttemptOutcome, Delivery, ReceiptKind
 from deliveries.replay import MOST_REPLAYED
+from deliveries.retry import LONGEST_DELAY_S, MOST_RETRIES
+from deliveries.retry_schedules import SOURCES
 from deliveries.states import OPEN, Status
 from deliveries.statistics import LONGEST_PERIOD_H
 from tenants.http.queries import Query
 from tenants.http.serializers import CamelSerializer, CodedField
+from tenants.serializers import SecondsField
 from tenants.vocabulary import Channel, Priority
 
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
@@ -193,3 +196,28 @@ class StatisticsSerializer(CamelSerializer):
 
 class StatisticsDocument(CamelSerializer):
     stats = StatisticsSerializer()
+
+
+class NewRetrySchedule(CamelSerializer):
+    delays_seconds = serializers.ListField(
+        source="delays_s",
+        child=SecondsField(min_value=1, max_value=LONGEST_DELAY_S),
+        max_length=MOST_RETRIES,
+        help_text="The wait before each retry. Empty: one attempt, no retry.",
+    )
+
+
+class RetryScheduleSerializer(CamelSerializer):
+    channel = CodedField(Channel)
+    delays_seconds = serializers.ListField(child=serializers.IntegerField(), source="delays_s")
+    is_default = serializers.BooleanField(help_text="Whether the tenant has no schedule of its own for this channel.")
+    source = serializers.ChoiceField(  # type: ignore[assignment] # an attribute of fields has this name
+        choices=SOURCES,
+        help_text="Whose it is: the tenant's for this channel, the tenant's for every channel, the installation's, our own.",
+    )
+
+
+class RetrySchedulesDocument(CamelSerializer):
+    results = RetryScheduleSerializer(many=True)
+    next = serializers.CharField(allow_null=True)
+    previous = serializers.CharField(allow_null=True)

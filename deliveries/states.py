@@ -3,7 +3,7 @@
 pending → sending → sent → delivered
    │         │        └──→ bounced
    │         ├─→ pending (retry) · failed · expired · canceled
-   └─→ suppressed · expired · canceled · failed
+   └─→ suppressed · expired · canceled · failed · delivered, bounced (by a receipt)
 """
 
 from __future__ import annotations
@@ -26,8 +26,11 @@ class Status(Coded):
 
 
 TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
-    Status.PENDING: frozenset({Status.SENDING, Status.SUPPRESSED, Status.EXPIRED, Status.CANCELED, Status.FAILED}),
-    # `delivered` and `bounced`: a receipt may overtake the record that its message was sent.
+    # `delivered` and `bounced`, here and below: a receipt may answer for an attempt whose own answer was lost, and which is to
+    # be repeated; and it may overtake the record that its message was sent.
+    Status.PENDING: frozenset(
+        {Status.SENDING, Status.DELIVERED, Status.BOUNCED, Status.SUPPRESSED, Status.EXPIRED, Status.CANCELED, Status.FAILED}
+    ),
     Status.SENDING: frozenset(
         {Status.SENT, Status.DELIVERED, Status.BOUNCED, Status.PENDING, Status.FAILED, Status.EXPIRED, Status.CANCELED}
     ),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.db.models import QuerySet
-from django.http import Http404
 from django.utils.timezone import now as clock
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -17,7 +16,7 @@ from rest_framework.views import APIView
 from deliveries import bells
 from deliveries.models import Delivery
 from deliveries.replay import MOST_REPLAYED, AddressRefusedError, replay, replay_to
-from deliveries.selectors import DeliveryFilter, deliveries_matching, delivery_by_id
+from deliveries.selectors import DeliveryFilter, deliveries_matching, deliveries_with_history
 from deliveries.serializers import (
     DeliveryDetailSerializer,
     DeliveryQuery,
@@ -135,7 +134,4 @@ def _why_not(delivery: Delivery) -> str:
 
 
 def _found(request: Request, delivery_id: str) -> Delivery:
-    delivery = delivery_by_id(caller(request).tenant, delivery_id)
-    if delivery is None:
-        raise Http404
-    return delivery
+    return generics.get_object_or_404(deliveries_with_history(caller(request).tenant), pk=delivery_id)

@@ -29,13 +29,14 @@ from notifications.selectors import MOST_SHOWN, deliveries_of_event, timeline
 from notifications.services import cancel_event, replay_events
 from tenants.dialogs import confirmation, leave_for
 from tenants.keyset import CreatedFilter, KeysetModelAdmin, NamedTypeFilter
+from tenants.read_only import ReadOnlyAdmin
 
 _NEWEST_OF_A_USER = 500
 _STATUS_COLOURS = {"accepted": "info", "processed": "success", "expired": "warning", "failed": "danger"}
 
 
 @admin.register(Event)
-class EventAdmin(KeysetModelAdmin):
+class EventAdmin(ReadOnlyAdmin, KeysetModelAdmin):
     list_display = ("made", "state", "event_type", "event_id", "recipient", "asked_for", "tenant", "simulated")
     list_filter = (
         ("tenant", RelatedDropdownFilter),
@@ -108,31 +109,11 @@ class EventAdmin(KeysetModelAdmin):
         context = {**(extra_context or {}), **(_what_became_of(event) if event else {})}
         return super().change_view(request, object_id, form_url, context)  # type: ignore[no-any-return]
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        rows = [row for _, options in self.fieldsets for row in options["fields"]]
-        return [name for row in rows for name in ((row,) if isinstance(row, str) else row)]
-
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Event], search_term: str
     ) -> tuple[QuerySet[Event], bool]:
         text = search_term.strip()
         return (_named(queryset, text) if text else queryset), False
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return bool(request.user.has_perm("notifications.view_event"))
-
-    def has_cancel_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Canceling takes the right to change events, though nothing of an event can be edited."""
-        return bool(request.user.has_perm("notifications.change_event"))
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[UnfoldAction]:
         event = self.get_object(request, object_id)
@@ -141,7 +122,7 @@ class EventAdmin(KeysetModelAdmin):
         offered: list[UnfoldAction] = super().get_actions_detail(request, object_id)
         return offered
 
-    @admin.action(description="Process the failed ones again", permissions=["cancel"])
+    @admin.action(description="Process the failed ones again", permissions=["act"])
     def process_again_selected(self, request: HttpRequest, queryset: QuerySet[Event]) -> None:
         by_tenant: dict[int, list[str]] = defaultdict(list)
         for tenant_id, event_id in queryset.filter(status=EventStatus.FAILED).values_list("tenant_id", "event_id"):
@@ -155,7 +136,7 @@ class EventAdmin(KeysetModelAdmin):
 
     @action(
         description="Cancel",
-        permissions=["cancel"],
+        permissions=["act"],
         icon="cancel",
         variant=ActionVariant.DANGER,
         dialog=confirmation(

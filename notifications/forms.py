@@ -9,8 +9,10 @@ from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from notifications.models import Rule
 from notifications.rules import validate_condition, validate_pattern, validate_recipients
+from notifications.services import hold_room_for_rule
 from preferences.fields import EVENT_TYPE_PATTERN
 from tenants.forms import ChannelsField
+from tenants.http.problems import Conflict
 from tenants.vocabulary import Channel
 
 _NAME = forms.RegexField(regex=EVENT_TYPE_PATTERN).validators
@@ -55,6 +57,15 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
         recipients: dict[str, Any] = self.cleaned_data["recipients"] or {}
         validate_recipients(recipients)
         return recipients
+
+    def clean(self) -> dict[str, Any]:
+        values: dict[str, Any] = super().clean() or self.cleaned_data
+        if self.instance._state.adding and "tenant" in values:
+            try:
+                hold_room_for_rule(values["tenant"])  # until the end of the admin's transaction, which saves the rule
+            except Conflict as error:
+                raise forms.ValidationError(str(error.detail), code="limit") from error
+        return values
 
 
 def names_of(channels: list[int] | None) -> str:

@@ -13,7 +13,7 @@ import msgspec
 from django.db import connection, transaction
 from uuid_utils.compat import uuid7
 
-from deliveries.claims import LEASE
+from deliveries.claims import IN_APP_LEASE
 from deliveries.services import NewDelivery, create_deliveries
 from deliveries.states import Status
 from notifications.models import EventStatus
@@ -137,7 +137,7 @@ def _row(shared: _Shared, target: Target, verdict: Verdict, book: TemplateBook, 
         html=words.html if words else "",
         data=work.data if channel in _DATA_CHANNELS else None,
         attempt_count=1 if leased else 0,
-        lease_until=now + LEASE if leased else None,
+        lease_until=now + IN_APP_LEASE if leased else None,
         expires_at=work.expires_at,
         error=outcome.error,
         accepted_at=work.created_at,

@@ -10,7 +10,9 @@ from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_
 from rest_framework import generics
 
 from notifications.models import EventType, Rule
+from notifications.rules import MOST_RULES
 from notifications.serializers import EventTypeSerializer, RuleSerializer
+from notifications.services import hold_room_for_rule
 from tenants.http.problems import Conflict
 from tenants.principal import caller
 from tenants.vocabulary import Scope
@@ -46,11 +48,22 @@ _TAKEN = {409: OpenApiResponse(description="Another one has this name.")}
 
 
 @extend_schema(tags=["rules"])
-@extend_schema_view(get=extend_schema(summary="List rules"), post=extend_schema(summary="Create a rule"))
+@extend_schema_view(
+    get=extend_schema(summary="List rules"),
+    post=extend_schema(
+        summary="Create a rule",
+        responses={201: RuleSerializer, 409: OpenApiResponse(description=f"There are {MOST_RULES} rules, and may be no more.")},
+    ),
+)
 class RulesView(_OfTenant, generics.ListCreateAPIView):  # type: ignore[type-arg] # not generic at run time
     model = Rule
     serializer_class = RuleSerializer
     queryset = Rule.objects.none()
+
+    @transaction.atomic
+    def perform_create(self, serializer: Any) -> None:
+        hold_room_for_rule(caller(self.request).tenant)
+        super().perform_create(serializer)
 
 
 @extend_schema(tags=["rules"])

@@ -22,6 +22,10 @@ from notifications.models import Rule
 PATTERN = re.compile(r"^[A-Za-z0-9_*][A-Za-z0-9_.:*\-]*$")
 LONGEST_EXPRESSION = 2000
 MAX_RECIPIENTS = 1000
+MOST_RULES = 200
+"""Of a tenant, active or not. An event that names nobody is asked of each: small conditions (11 to 40 µs) take at most 4 s over
+a chunk of 500 events, well within the chunk's lease.
+"""
 LONGEST_TOPIC = 200
 _ROOTS = frozenset({"payload", "event"})
 _RECIPIENT_KEYS = frozenset({"path", "userIds", "topic"})

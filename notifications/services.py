@@ -1,4 +1,4 @@
-"""Writes to events: taking them in, and cancelling them."""
+"""Writes to events (taking them in, cancelling them), and the room for rules."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ from django.utils.timezone import now as clock
 
 from deliveries import services as deliveries
 from notifications.intake import NewEvent
-from notifications.models import EventStatus
+from notifications.models import EventStatus, Rule
+from notifications.rules import MOST_RULES
 from tenants.columns import columns_of
+from tenants.http.problems import Conflict
 from tenants.models import Tenant
 
 # One statement whatever the number of events: what is new is stored, what is known already comes back with its hash.
@@ -125,3 +127,10 @@ def replay_events(*, tenant_id: int, event_ids: Collection[str]) -> set[str]:
             [EventStatus.ACCEPTED.value, clock(), tenant_id, list(event_ids), EventStatus.FAILED.value],
         )
         return {row[0] for row in cursor.fetchall()}
+
+
+def hold_room_for_rule(tenant: Tenant) -> None:
+    """Raises Conflict if the tenant has `MOST_RULES`. Else nobody else makes it a rule until this transaction ends."""
+    Tenant.objects.select_for_update(no_key=True).only("pk").get(pk=tenant.pk)
+    if Rule.objects.for_tenant(tenant).count() >= MOST_RULES:
+        raise Conflict(f"A tenant has at most {MOST_RULES} rules.")

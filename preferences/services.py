@@ -20,6 +20,7 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from preferences.contact_points import comparable
+from preferences.erasure import erase_elsewhere
 from preferences.errors import HalfQuietHoursError, LadderFullError
 from preferences.models import Preference, Recipient, Subscription, Suppression, Topic
 from preferences.selectors import fetch
@@ -29,7 +30,6 @@ from tenants.vocabulary import Channel
 
 LONGEST_LADDER: Final = 500
 """Preferences of one user, or in one tenant's default ladder."""
-
 SHARED_TOKENS: Final = "simulator-"
 """Push tokens that begin so are the sandbox's and may belong to any number of recipients."""
 
@@ -177,13 +177,13 @@ def patch_recipient(*, tenant: Tenant, user_id: str, changes: Mapping[str, Any])
 
 @transaction.atomic
 def erase_recipient(*, tenant: Tenant, user_id: str) -> bool:
-    """Forget a recipient with its devices, subscriptions and preferences; False if there was nothing to forget."""
+    """Forget a recipient with what is its own, here and in other rooms (`erasure`); False if there was nothing to forget."""
     # Locked first, so that nobody adds to a recipient while what belongs to it is being collected.
     found = list(Recipient.objects.for_tenant(tenant).select_for_update().filter(user_id=user_id))
     for recipient in found:
         recipient.delete()
     preferences, _ = Preference.objects.for_tenant(tenant).filter(user_id=user_id).delete() if user_id else (0, {})
-    return bool(found or preferences)
+    return any([found, preferences, erase_elsewhere(tenant, user_id)])
 
 
 def retire_devices(*, tokens: Collection[tuple[int, str]]) -> int:

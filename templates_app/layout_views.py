@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 from django.db.models import QuerySet
-from django.http import Http404
 from drf_spectacular.utils import extend_schema
 from rest_framework import generics
 from rest_framework.request import Request
@@ -14,7 +13,7 @@ from rest_framework.views import APIView
 
 from templates_app import services
 from templates_app.models import Layout
-from templates_app.selectors import layout_by_id, layouts_of
+from templates_app.selectors import layouts_of
 from templates_app.serializers import LayoutChanges, LayoutSerializer, NewLayout
 from templates_app.views import ID, WRITE, answered, checked
 from tenants.http.openapi import Problem
@@ -80,7 +79,4 @@ class LayoutView(APIView):
 
 
 def _found(request: Request, layout_id: str) -> Layout:
-    layout = layout_by_id(caller(request).tenant, layout_id)
-    if layout is None:
-        raise Http404
-    return layout
+    return generics.get_object_or_404(layouts_of(caller(request).tenant), pk=layout_id)

@@ -157,12 +157,6 @@ def templates_of(
     return with_newest_version(templates)
 
 
-def template_by_id(tenant: Tenant, template_id: str) -> Template | None:
-    """None, too, for what is no id at all."""
-    key = _uuid(template_id)
-    return with_newest_version(Template.objects.for_tenant(tenant)).filter(pk=key).first() if key else None
-
-
 def version_by_number(template: Template, number: int | None) -> TemplateVersion | None:
     """The version with that number, or the newest."""
     return newest_version(template) if number is None else versions_of(template).filter(number=number).first()
@@ -184,6 +178,7 @@ def layouts_of(tenant: Tenant) -> QuerySet[Layout]:
 
 
 def layout_by_id(tenant: Tenant, layout_id: str | UUID) -> Layout | None:
+    """None, too, for what is no id at all."""
     key = _uuid(str(layout_id))
     return layouts_of(tenant).filter(pk=key).first() if key else None
 

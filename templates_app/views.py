@@ -21,7 +21,7 @@ from templates_app.errors import AlreadyExistsError, InvalidTemplateError, Layou
 from templates_app.models import Template, TemplateVersion
 from templates_app.names import clean_locale
 from templates_app.previews import preview
-from templates_app.selectors import layout_by_id, template_by_id, templates_of, version_by_number, versions_of
+from templates_app.selectors import layout_by_id, templates_of, version_by_number, versions_of
 from templates_app.serializers import (
     NewTemplate,
     PreviewRequest,
@@ -197,18 +197,12 @@ class PreviewView(APIView):
 
 
 def found(request: Request, template_id: str) -> Template:
-    template = template_by_id(caller(request).tenant, template_id)
-    if template is None:
-        raise Http404
-    return template
+    return generics.get_object_or_404(templates_of(caller(request).tenant), pk=template_id)
 
 
 def _shown(tenant: Tenant, template: Template) -> Mapping[str, Any]:
     """The template as it now is."""
-    fresh = template_by_id(tenant, str(template.pk))
-    if fresh is None:
-        raise Http404
-    return TemplateSerializer(fresh).data
+    return TemplateSerializer(generics.get_object_or_404(templates_of(tenant), pk=template.pk)).data
 
 
 def _layout(tenant: Tenant, values: Mapping[str, Any]) -> dict[str, Any]:

@@ -39,6 +39,7 @@ from deliveries.selectors import deliveries_named
 from deliveries.states import OPEN, Status
 from tenants.dialogs import confirmation, leave_for
 from tenants.keyset import CreatedFilter, KeysetModelAdmin, NamedTypeFilter
+from tenants.read_only import ReadOnlyAdmin, ReadOnlyInline
 from tenants.vocabulary import Channel
 
 _MOST_AT_ONCE = 1000
@@ -49,24 +50,12 @@ _OUTCOME_COLOURS = {"sent": "success", "permanent": "danger"}
 _KIND_COLOURS = {"delivered": "success", "bounced": "danger", "complained": "danger"}
 
 
-class _WrittenOnceInline(TabularInline):
+class _WrittenOnceInline(ReadOnlyInline, TabularInline):
     """What a delivery brought with it: shown to those who may see the delivery, changed by nobody."""
 
     extra = 0
     can_delete = False
     hide_title = True
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return bool(request.user.has_perm("deliveries.view_delivery"))
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 class AttemptInline(_WrittenOnceInline):
@@ -129,7 +118,7 @@ class SendAgainForm(BaseDialogForm):
 
 
 @admin.register(Delivery)
-class DeliveryAdmin(KeysetModelAdmin):
+class DeliveryAdmin(ReadOnlyAdmin, KeysetModelAdmin):
     list_display = ("made", "state", "channel", "event_type", "to_whom", "event_id", "why", "tenant", "simulated")
     list_filter = (
         ("tenant", RelatedDropdownFilter),
@@ -221,31 +210,11 @@ class DeliveryAdmin(KeysetModelAdmin):
     def due(self, delivery: Delivery) -> Any:
         return delivery.next_attempt_at if delivery.status in OPEN else None
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        rows = [row for _, options in self.fieldsets for row in options["fields"]]
-        return [name for row in rows for name in ((row,) if isinstance(row, str) else row)]
-
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Delivery], search_term: str
     ) -> tuple[QuerySet[Delivery], bool]:
         text = search_term.strip()
         return (deliveries_named(queryset, text) if text else queryset), False
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return bool(request.user.has_perm("deliveries.view_delivery"))
-
-    def has_send_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Sending again takes the right to change deliveries, though nothing of a delivery can be edited."""
-        return bool(request.user.has_perm("deliveries.change_delivery"))
 
     def get_actions_detail(self, request: HttpRequest, object_id: Any) -> list[UnfoldAction]:
         delivery = self.get_object(request, object_id)
@@ -254,14 +223,14 @@ class DeliveryAdmin(KeysetModelAdmin):
         offered: list[UnfoldAction] = super().get_actions_detail(request, object_id)
         return offered
 
-    @admin.action(description="Send the failed ones again", permissions=["send"])
+    @admin.action(description="Send the failed ones again", permissions=["act"])
     def send_again_selected(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> None:
         failed = queryset.filter(status=Status.FAILED).values_list("tenant_id", "channel", "pk")[:_MOST_AT_ONCE]
         self._send_again(request, list(failed))
 
     @action(
         description="Send again",
-        permissions=["send"],
+        permissions=["act"],
         icon="replay",
         variant=ActionVariant.PRIMARY,
         dialog=confirmation(

@@ -21,6 +21,7 @@ from deliveries.admin.presentation import labelled, moment, pretty
 from deliveries.states import Status
 from deliveries.status_webhooks.models import ANNOUNCED, MessageState, StatusEndpoint, StatusMessage
 from deliveries.status_webhooks.services import (
+    OVERLAP_H,
     enable_endpoints,
     replay_messages,
     replay_these,
@@ -31,6 +32,7 @@ from deliveries.status_webhooks.services import (
 )
 from tenants.http.problems import Conflict
 from tenants.keyset import CreatedFilter, KeysetModelAdmin
+from tenants.read_only import ReadOnlyAdmin
 
 _STATE_COLOURS = {"pending": "info", "sent": "success", "failed": "danger"}
 _ENDPOINT_COLOURS = {"active": "success", "failing": "warning", "disabled": "danger", "paused": "default"}
@@ -61,12 +63,30 @@ class StatusEndpointAdmin(ModelAdmin):
     list_select_related = ("tenant",)
     search_fields = ("url__icontains", "description__icontains")
     ordering = ("tenant__slug", "-id")
-    actions: ClassVar = ["enable", "replay_failed", "send_a_test", "new_secret"]
+    actions: ClassVar = ["enable", "replay_failed", "send_a_test", "new_secret", "new_secret_at_once"]
     fieldsets = (
         (None, {"fields": ("tenant", "url", "description", "statuses", "is_active")}),
-        ("State", {"fields": (("health", "since"), ("disabled_at", "disabled_reason"), ("created_at", "updated_at"))}),
+        (
+            "State",
+            {
+                "fields": (
+                    ("health", "since"),
+                    ("disabled_at", "disabled_reason"),
+                    ("created_at", "updated_at"),
+                    "two_secrets_until",
+                )
+            },
+        ),
     )
-    state_fields: ClassVar = ("health", "since", "disabled_at", "disabled_reason", "created_at", "updated_at")
+    state_fields: ClassVar = (
+        "health",
+        "since",
+        "disabled_at",
+        "disabled_reason",
+        "created_at",
+        "updated_at",
+        "two_secrets_until",
+    )
 
     @display(description="Health")
     def health(self, endpoint: StatusEndpoint) -> SafeString | str:
@@ -81,6 +101,10 @@ class StatusEndpointAdmin(ModelAdmin):
     @display(description="Hears of")
     def hears_of(self, endpoint: StatusEndpoint) -> str:
         return ", ".join(str(Status(status).label) for status in endpoint.statuses)
+
+    @display(description="The old secret signs until")
+    def two_secrets_until(self, endpoint: StatusEndpoint) -> str:
+        return moment(endpoint.old_secret_until) if endpoint.old_secret_at(clock()) else ""
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("tenant", *self.state_fields) if obj else self.state_fields
@@ -121,11 +145,18 @@ class StatusEndpointAdmin(ModelAdmin):
             said = f"{endpoint} answered {answer.response_code}: {answer.response_excerpt[:200]}"
             self.message_user(request, said, messages.SUCCESS if answer.success else messages.ERROR)
 
-    @admin.action(description="Give it a new secret", permissions=["change"])
+    @admin.action(description=f"Give it a new secret; the old one signs as well for {OVERLAP_H} hours", permissions=["change"])
     def new_secret(self, request: HttpRequest, queryset: QuerySet[StatusEndpoint]) -> None:
+        self._rotate(request, queryset, forget_old=False)
+
+    @admin.action(description="Give it a new secret; forget the old one at once (it leaked)", permissions=["change"])
+    def new_secret_at_once(self, request: HttpRequest, queryset: QuerySet[StatusEndpoint]) -> None:
+        self._rotate(request, queryset, forget_old=True)
+
+    def _rotate(self, request: HttpRequest, queryset: QuerySet[StatusEndpoint], *, forget_old: bool) -> None:
         endpoint = self._only(request, queryset)
         if endpoint is not None:
-            self._show_secret(request, endpoint, rotate_secret(endpoint=endpoint))
+            self._show_secret(request, endpoint, rotate_secret(endpoint=endpoint, forget_old=forget_old).secret)
 
     def _only(self, request: HttpRequest, queryset: QuerySet[StatusEndpoint]) -> StatusEndpoint | None:
         chosen = list(queryset[:2])
@@ -139,7 +170,7 @@ class StatusEndpointAdmin(ModelAdmin):
 
 
 @admin.register(StatusMessage)
-class StatusMessageAdmin(KeysetModelAdmin):
+class StatusMessageAdmin(ReadOnlyAdmin, KeysetModelAdmin):
     list_display = ("made", "label", "what", "endpoint", "attempt_count", "response_code", "tenant")
     list_filter = (
         ("tenant", RelatedDropdownFilter),
@@ -176,27 +207,7 @@ class StatusMessageAdmin(KeysetModelAdmin):
         rows: QuerySet[StatusMessage] = super().get_queryset(request)
         return rows.select_related("endpoint")
 
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
-        rows = [row for _, options in self.fieldsets for row in options["fields"]]
-        return [name for row in rows for name in ((row,) if isinstance(row, str) else row)]
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return bool(request.user.has_perm("deliveries.view_statusmessage"))
-
-    def has_send_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Sending again takes the right to change messages, though nothing of a message can be edited."""
-        return bool(request.user.has_perm("deliveries.change_statusmessage"))
-
-    @admin.action(description="Send again", permissions=["send"])
+    @admin.action(description="Send again", permissions=["act"])
     def send_again(self, request: HttpRequest, queryset: QuerySet[StatusMessage]) -> None:
         by_tenant: dict[int, list[Any]] = defaultdict(list)
         for tenant_id, pk in queryset.filter(endpoint__is_active=True).values_list("tenant_id", "pk"):

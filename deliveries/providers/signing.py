@@ -19,10 +19,14 @@ def signing_secret(stored: str) -> str:
     return PREFIX + base64.b64encode(key).decode("ascii")
 
 
-def signed_headers(secret: str, *, message_id: str, at: datetime, body: str) -> dict[str, str]:
-    """`secret` has the `whsec_` form; `at` is in UTC."""
+def signed_headers(*secrets: str, message_id: str, at: datetime, body: str) -> dict[str, str]:
+    """Secrets have the `whsec_` form; `at` is in UTC.
+
+    With several secrets there are as many signatures, separated by spaces: the receiver takes the request if one of them is
+    by a secret it knows, so a secret is changed without a gap (Standard Webhooks, "Signature scheme").
+    """
     return {
         "webhook-id": message_id,
         "webhook-timestamp": str(int(at.timestamp())),
-        "webhook-signature": Webhook(secret).sign(message_id, at, body),
+        "webhook-signature": " ".join(Webhook(secret).sign(message_id, at, body) for secret in secrets),
     }

@@ -57,12 +57,13 @@ class WebhookProvider(Provider):
     def send(self, message: Message) -> Outcome:
         return self.post(message.address, message_id=str(message.delivery_id), body=webhook_body(message))
 
-    def post(self, address: str, *, message_id: str, body: str) -> Outcome:
-        """Sign `body` and post it. `message_id` becomes the `webhook-id`."""
+    def post(self, address: str, *, message_id: str, body: str, old_secret: str = "") -> Outcome:
+        """Sign `body`, with a secret that is being replaced too, and post it. `message_id` becomes the `webhook-id`."""
         url = _checked(address, self._schemes)
         if isinstance(url, Failed):
             return url
-        headers = signed_headers(self._secret, message_id=message_id, at=datetime.now(UTC), body=body)
+        secrets = [secret for secret in (self._secret, old_secret) if secret]
+        headers = signed_headers(*secrets, message_id=message_id, at=datetime.now(UTC), body=body)
         try:
             with time_limit(self.time_limit_s):
                 return self._post(url, body, headers)

@@ -21,7 +21,7 @@ from rest_framework.views import APIView
 from deliveries import metrics
 from deliveries.receipts import esp, twilio
 from deliveries.receipts.accounts import ReceivingAccount, receiving_account
-from deliveries.receipts.errors import MalformedError, UnsignedError
+from deliveries.receipts.errors import MalformedError, StaleError, UnsignedError
 from deliveries.receipts.services import NewReceipt, apply_receipts
 from tenants.http.openapi import Problem
 from tenants.http.parsers import read_body
@@ -40,7 +40,7 @@ _ANSWERS: Final = {
     204: OpenApiResponse(description="Taken, or not about a delivery of ours."),
     400: Problem,
     403: Problem,
-    413: Problem,
+    413: OpenApiResponse(Problem, description=f"The body is larger than {MOST_BYTES // 1024} KB."),
 }
 
 
@@ -97,6 +97,9 @@ def _take(
         sender = receiving_account(channel, kind, named)
         read_body(raw, MOST_BYTES)
         receipts = read(raw, sender)
+    except StaleError:
+        _note_refused(kind, "stale")
+        raise PermissionDenied("This was signed too long ago, or by a clock that is ahead.") from None
     except UnsignedError:
         _note_refused(kind, "unsigned")
         raise PermissionDenied("This is not signed with the key of such an account.") from None

@@ -20,7 +20,7 @@ from tenants.columns import columns_of
 from tenants.fields import decrypt
 from tenants.ids import first_id_at
 
-LEASE: Final = timedelta(seconds=60)
+LEASE: Final = timedelta(seconds=30)
 """Longer than a claim's requests can take: all are under way at once, and each has a time limit of 15 s."""
 CLAIM_SIZE: Final = 64
 AT_ONCE: Final = 32
@@ -41,7 +41,8 @@ WITH RECURSIVE waiting AS (
         ORDER BY endpoint_id LIMIT 1
     ) next
 ), free AS MATERIALIZED (
-    SELECT e.id, e.url, e.secret, room.size
+    SELECT e.id, e.url, e.secret, room.size,
+        CASE WHEN e.old_secret_until > statement_timestamp() THEN e.old_secret ELSE '' END AS old_secret
     FROM waiting JOIN deliveries_statusendpoint e ON e.id = waiting.endpoint_id AND e.is_active, LATERAL (
         SELECT CASE WHEN e.failing_since IS NULL THEN %(at_once)s ELSE 1 END - count(*) AS size
         FROM deliveries_statusmessage m
@@ -53,7 +54,7 @@ WITH RECURSIVE waiting AS (
 """  # noqa: S608 - made of constants
 
 _CLAIM = f"""{_FREE}, due AS (
-    SELECT picked.id, free.url, free.secret FROM free, LATERAL (
+    SELECT picked.id, free.url, free.secret, free.old_secret FROM free, LATERAL (
         SELECT m.id FROM deliveries_statusmessage m WHERE m.endpoint_id = free.id AND {_DUE}
         ORDER BY m.next_attempt_at
         LIMIT least(free.size, greatest(1, %(limit)s / (SELECT count(*) FROM free)))
@@ -63,8 +64,8 @@ _CLAIM = f"""{_FREE}, due AS (
 UPDATE deliveries_statusmessage m
 SET lease_until = statement_timestamp() + %(lease)s, attempt_count = m.attempt_count + 1
 FROM due WHERE m.id = ANY(ARRAY(SELECT id FROM due)) AND m.id = due.id
-RETURNING m.id, m.tenant_id, m.endpoint_id, due.url, due.secret, m.status, m.payload::text, m.created_at, m.attempt_count,
-    m.lease_until
+RETURNING m.id, m.tenant_id, m.endpoint_id, due.url, due.secret, due.old_secret, m.status, m.payload::text, m.created_at,
+    m.attempt_count, m.lease_until
 """  # noqa: S608 - made of constants
 
 
@@ -75,6 +76,8 @@ class ClaimedMessage(msgspec.Struct, frozen=True, gc=False):
     url: str
     secret: str
     """In its `whsec_` form."""
+    old_secret: str
+    """The one that it replaces, while that signs as well; else empty."""
     status: int
     payload: dict[str, Any]
     created_at: datetime
@@ -89,18 +92,19 @@ def claim_messages(*, limit: int = CLAIM_SIZE) -> list[ClaimedMessage]:
     with connection.cursor() as cursor:
         cursor.execute(_CLAIM, parameters)
         rows = cursor.fetchall()
-    secrets = {token: decrypt(token) for token in {row[_SECRET] for row in rows}}
+    secrets = {token: decrypt(token) for token in {row[column] for row in rows for column in _SECRETS} if token}
     return [_claimed(secrets, *row) for row in rows]
 
 
 def _claimed(secrets: Mapping[str, str], *row: Any) -> ClaimedMessage:
     values = list(row)
-    values[_SECRET] = secrets[values[_SECRET]]
+    for column in _SECRETS:
+        values[column] = secrets.get(values[column], "")
     values[_PAYLOAD] = msgspec.json.decode(values[_PAYLOAD])
     return ClaimedMessage(*values)
 
 
-_SECRET = ClaimedMessage.__struct_fields__.index("secret")
+_SECRETS = [ClaimedMessage.__struct_fields__.index(name) for name in ("secret", "old_secret")]
 _PAYLOAD = ClaimedMessage.__struct_fields__.index("payload")
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import base64
 import secrets
+from datetime import datetime
 
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
+from django.db.models.fields.json import KeyTextTransform
 from django.utils.timezone import now
 from uuid_utils.compat import uuid7
 
@@ -41,6 +43,8 @@ class StatusEndpoint(TenantScopedModel):
     url = models.CharField(max_length=2000, verbose_name="URL")
     description = models.CharField(max_length=200, blank=True)
     secret = EncryptedTextField(default=new_signing_secret, editable=False)
+    old_secret = EncryptedTextField(default="", blank=True, editable=False)
+    old_secret_until = models.DateTimeField(null=True, editable=False, help_text="Until then the secret before signs as well.")
     statuses = ArrayField(
         models.SmallIntegerField(choices=[(status.value, status.label) for status in ANNOUNCED]),
         default=every_announced_status,
@@ -55,8 +59,19 @@ class StatusEndpoint(TenantScopedModel):
 
     objects = TenantQuerySet["StatusEndpoint"].as_manager()
 
+    class Meta:
+        indexes = [
+            models.Index(
+                "old_secret_until", condition=models.Q(old_secret_until__isnull=False), name="status_endpoint_rotating"
+            )
+        ]
+
     def __str__(self) -> str:
         return self.url
+
+    def old_secret_at(self, now: datetime) -> str:
+        """The secret before, while it still signs."""
+        return self.old_secret if self.old_secret_until and self.old_secret_until > now else ""
 
 
 class MessageState(Coded):
@@ -100,6 +115,8 @@ class StatusMessage(models.Model):
             models.Index("endpoint", condition=models.Q(lease_until__isnull=False), name="status_message_leased"),
             models.Index("endpoint", "id", name="status_message_by_endpoint"),
             models.Index("endpoint", "id", condition=models.Q(state=MessageState.FAILED), name="status_message_failed"),
+            # For erasing a user.
+            models.Index("tenant", KeyTextTransform("userId", "payload"), name="status_message_by_user"),
         ]
 
     def __str__(self) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from deliveries.patience import patiently
+from deliveries.patience import BEYOND_LEASE, patiently
 from deliveries.providers.base import LONGEST_EXCERPT, PROVIDER_FAULT, Failed, Failure, Outcome, Sent
 from deliveries.providers.kept import provider_for
 from deliveries.providers.webhook import WebhookProvider
@@ -58,15 +58,15 @@ def _send(claimed: Sequence[ClaimedMessage], metadata: Mapping[EventKey, dict[st
 def _post(message: ClaimedMessage, metadata: Mapping[str, Any] | None) -> Outcome:
     data = message.payload if metadata is None else {**message.payload, "metadata": metadata}
     body = body_of(event_name(message.status), message.created_at, data)
-    return post(message.url, message.secret, message_id=str(message.id), body=body)
+    return post(message.url, message.secret, message_id=str(message.id), body=body, old_secret=message.old_secret)
 
 
-def post(url: str, secret: str, *, message_id: str, body: str) -> Outcome:
-    """One signed POST, within the time limits of the webhook channel. Never raises."""
+def post(url: str, secret: str, *, message_id: str, body: str, old_secret: str = "") -> Outcome:
+    """One POST, signed with both secrets if there are two, within the time limits of the webhook channel. Never raises."""
     try:
         provider = provider_for(WebhookProvider, {"secret": secret})
         assert isinstance(provider, WebhookProvider)
-        return provider.post(url, message_id=message_id, body=body)
+        return provider.post(url, message_id=message_id, body=body, old_secret=old_secret)
     except Exception as error:
         logger.exception("status_webhook_fault", webhook_id=message_id)
         return Failed(failure=Failure.TRANSIENT, code=PROVIDER_FAULT, message=type(error).__name__)
@@ -91,7 +91,8 @@ def _record(answered: Sequence[tuple[ClaimedMessage, Outcome]]) -> None:
     if not answered:
         return
     rows = [_judged(message, outcome) for message, outcome in answered]
-    disabled = patiently(lambda: record_messages(rows=rows), until=min(message.lease_until for message, _ in answered))
+    until = min(message.lease_until for message, _ in answered) + BEYOND_LEASE
+    disabled = patiently(lambda: record_messages(rows=rows), until=until)
     for one in disabled:
         logger.warning("status_endpoint_disabled", endpoint_id=str(one.endpoint_id), tenant_id=one.tenant_id, reason=one.reason)
     for message, outcome in answered:

@@ -6,12 +6,13 @@ from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import ValidationError
+from django.utils.timezone import now as clock
 from rest_framework import serializers
 
 from deliveries.serializers import InstantField, TextOrNull
 from deliveries.states import Status
-from deliveries.status_webhooks.models import ANNOUNCED, DisabledReason, MessageState, StatusMessage
-from deliveries.status_webhooks.services import validate_url
+from deliveries.status_webhooks.models import ANNOUNCED, DisabledReason, MessageState, StatusEndpoint, StatusMessage
+from deliveries.status_webhooks.services import OVERLAP_H, validate_url
 from tenants.http.queries import Query
 from tenants.http.serializers import CamelSerializer, CodedField
 
@@ -64,12 +65,17 @@ class EndpointSerializer(CamelSerializer):
     statuses = serializers.ListField(child=AnnouncedField())
     is_active = serializers.BooleanField()
     failing_since = serializers.DateTimeField(allow_null=True, help_text="No success since; null while it answers well.")
+    old_secret_until = serializers.SerializerMethodField(method_name="get_old_secret_until")
     disabled_at = serializers.DateTimeField(allow_null=True, help_text="When the service gave it up.")
     disabled_reason = serializers.ChoiceField(
         choices=[reason.value for reason in DisabledReason if reason.value], allow_null=True
     )
     created_at = serializers.DateTimeField()
     updated_at = serializers.DateTimeField()
+
+    def get_old_secret_until(self, endpoint: StatusEndpoint) -> datetime | None:
+        """Until when the secret before the present one signs as well; null when it does not."""
+        return endpoint.old_secret_until if endpoint.old_secret_at(clock()) else None
 
     def to_representation(self, instance: Any) -> dict[str, Any]:
         shown: dict[str, Any] = super().to_representation(instance)
@@ -78,6 +84,16 @@ class EndpointSerializer(CamelSerializer):
 
 class SecretSerializer(CamelSerializer):
     secret = serializers.CharField(help_text="For the receiver's Standard Webhooks library. It is shown this once.")
+
+
+class RotationRequest(CamelSerializer):
+    forget_old = serializers.BooleanField(
+        default=False, help_text=f"For a secret that leaked: the old one signs no more. Else both sign for {OVERLAP_H} hours."
+    )
+
+
+class RotatedSecretSerializer(SecretSerializer):
+    old_secret_until = serializers.DateTimeField(allow_null=True, help_text="Until then the old one signs as well.")
 
 
 class CreatedEndpointSerializer(EndpointSerializer, SecretSerializer):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 from django.core.exceptions import ValidationError
 from django.db import connection
+from django.db.models import F
+from django.utils.timezone import now as clock
 from uuid_utils.compat import uuid7
 
 from deliveries.providers.base import Failed, Sent
@@ -24,6 +26,8 @@ MOST_ENDPOINTS: Final = 20
 """Of a tenant: each is a message more for every change of a delivery."""
 MOST_REPLAYED: Final = 10_000
 """Messages that one replay sends again."""
+OVERLAP_H: Final = 24
+"""Hours that a secret which was replaced signs as well: receivers take the new one up meanwhile."""
 TEST_EVENT: Final = "webhook.test"
 
 
@@ -60,11 +64,33 @@ def enable_endpoints(*, ids: Collection[UUID]) -> int:
     )
 
 
-def rotate_secret(*, endpoint: StatusEndpoint) -> str:
-    """A new secret, from the next request on; the old one is forgotten."""
-    secret = endpoint.secret = new_signing_secret()
-    endpoint.save(update_fields=["secret", "updated_at"])
-    return secret
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    secret: str
+    """The new one."""
+    old_secret_until: datetime | None
+    """Until when the old one signs as well, if it does."""
+
+
+def rotate_secret(*, endpoint: StatusEndpoint, forget_old: bool = False) -> Rotated:
+    """A new secret, from the next request on. The old one signs as well for `OVERLAP_H`, or, with `forget_old`, no more.
+
+    One that was replaced before it, and still signed, is forgotten: an endpoint has two secrets at most.
+    """
+    rotated = Rotated(new_signing_secret(), None if forget_old else clock() + timedelta(hours=OVERLAP_H))
+    StatusEndpoint.objects.filter(pk=endpoint.pk).update(
+        secret=rotated.secret,
+        old_secret="" if forget_old else F("secret"),  # as it is stored: encrypted
+        old_secret_until=rotated.old_secret_until,
+        updated_at=clock(),
+    )
+    return rotated
+
+
+def forget_old_secrets() -> int:
+    """Delete old secrets that sign no more; returns how many there were."""
+    past = StatusEndpoint.objects.filter(old_secret_until__lte=clock())
+    return past.update(old_secret="", old_secret_until=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +141,7 @@ class TestAnswer:
 def send_test(*, endpoint: StatusEndpoint, now: datetime) -> TestAnswer:
     """Post a `webhook.test` at once, also to an endpoint that is not active; takes as long as the other side, 15 s at most."""
     body = body_of(TEST_EVENT, now, {"endpointId": str(endpoint.pk)})
-    outcome = post(endpoint.url, endpoint.secret, message_id=str(uuid7()), body=body)
+    old_secret = endpoint.old_secret_at(now)
+    outcome = post(endpoint.url, endpoint.secret, message_id=str(uuid7()), body=body, old_secret=old_secret)
     assert isinstance(outcome, Sent | Failed)
     return TestAnswer(isinstance(outcome, Sent), outcome.code, excerpt_of(outcome))

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from typing import ClassVar
-from uuid import UUID
 
 from django.db.models import QuerySet
-from django.http import Http404
 from django.utils.timezone import now as clock
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -26,7 +24,8 @@ from deliveries.status_webhooks.serializers import (
     NewEndpoint,
     ReplayedSerializer,
     ReplayRequest,
-    SecretSerializer,
+    RotatedSecretSerializer,
+    RotationRequest,
     StatusMessageSerializer,
     TestAnswerSerializer,
 )
@@ -108,12 +107,17 @@ class RotateSecretView(APIView):
 
     @extend_schema(
         summary="Give an endpoint a new secret",
-        description="It signs from the next request on, and is shown this once; the old one signs no more.",
-        request=None,
-        responses=SecretSerializer,
+        description="It signs from the next request on, and is shown this once. "
+        f"For {services.OVERLAP_H} hours the old one signs as well, so that receivers change over without a gap; "
+        "with `forgetOld` it does not.",
+        request=RotationRequest,
+        responses=RotatedSecretSerializer,
     )
     def post(self, request: Request, id: str) -> Response:  # noqa: A002 - the route's name for it
-        return Response(SecretSerializer({"secret": services.rotate_secret(endpoint=_found(request, id))}).data)
+        endpoint = _found(request, id)
+        body = RotationRequest(data=request.data or {})
+        body.is_valid(raise_exception=True)
+        return Response(RotatedSecretSerializer(services.rotate_secret(endpoint=endpoint, **body.validated_data)).data)
 
 
 class MessagesView(generics.ListAPIView[StatusMessage]):
@@ -172,11 +176,4 @@ class TestView(APIView):
 
 
 def _found(request: Request, endpoint_id: str) -> StatusEndpoint:
-    try:
-        key = UUID(endpoint_id)
-    except ValueError as error:
-        raise Http404 from error
-    endpoint = StatusEndpoint.objects.for_tenant(caller(request).tenant).filter(pk=key).first()
-    if endpoint is None:
-        raise Http404
-    return endpoint
+    return generics.get_object_or_404(StatusEndpoint.objects.for_tenant(caller(request).tenant), pk=endpoint_id)

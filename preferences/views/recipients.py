@@ -94,7 +94,8 @@ class RecipientView(APIView):
 
     @extend_schema(
         summary="Erase a recipient",
-        description="With its devices, subscriptions and preferences.",
+        description="With its devices, subscriptions and preferences, and its user id in the messages of status webhooks. "
+        "The history of its deliveries stays.",
         responses={204: None},
     )
     def delete(self, request: Request, user_id: str) -> Response:

@@ -62,7 +62,10 @@ class SuppressionsView(generics.ListAPIView[Suppression]):
         responses={204: None, 404: None},
     )
     def delete(self, request: Request) -> Response:
-        return _lifted(selectors.suppressions(caller(request).tenant, **AddressQuery.read(request)))
+        lifted, _ = selectors.suppressions(caller(request).tenant, **AddressQuery.read(request)).delete()
+        if not lifted:
+            raise Http404
+        return Response(status=204)
 
 
 @extend_schema(tags=["suppressions"], parameters=[OpenApiParameter("suppression_id", UUID, OpenApiParameter.PATH)])
@@ -71,15 +74,5 @@ class SuppressionView(APIView):
 
     @extend_schema(summary="Lift a suppression", responses={204: None})
     def delete(self, request: Request, suppression_id: str) -> Response:
-        try:
-            key = UUID(suppression_id)
-        except ValueError as error:
-            raise Http404 from error
-        return _lifted(selectors.suppressions(caller(request).tenant).filter(pk=key))
-
-
-def _lifted(suppressions: QuerySet[Suppression]) -> Response:
-    lifted, _ = suppressions.delete()
-    if not lifted:
-        raise Http404
-    return Response(status=204)
+        generics.get_object_or_404(selectors.suppressions(caller(request).tenant), pk=suppression_id).delete()
+        return Response(status=204)

@@ -104,6 +104,7 @@ def make_world() -> World:
         "/api/receipts/email/": {"kind": "postmark", "account": account.pk},
         "/api/receipts/twilio/": {"account": "installation", "delivery_id": failed.pk},
         "/api/recipients/": {"user_id": USER},
+        "/api/retry-schedules/": {"channel": "email"},
         "/api/rules/": {"id": RuleFactory(tenant=tenant).pk},
         "/api/status-webhooks/": {"id": StatusEndpoint.objects.create(tenant=tenant, url="https://127.0.0.1:9/").pk},
         "/api/suppressions/": {"suppression_id": SuppressionFactory(tenant=tenant, address="a@example.com").pk},

@@ -23,6 +23,7 @@ from websockets.sync.client import connect
 
 from config.stack.paths import PROJECT_DIR, stack_paths
 from config.stack.servers import embedded_servers
+from deliveries.receipts.views import MOST_BYTES
 from tests.acceptance.conftest import eventually, free_port
 from tests.unit.test_environment import FERNET
 
@@ -183,6 +184,16 @@ def test_a_body_that_is_too_large_gets_a_problem_whoever_refuses_it(deployment, 
     assert "512 KB" in reply.json()["detail"]
 
 
+def test_vendors_are_told_the_limit_of_their_own(deployment):
+    place = f"http://{deployment.host}/api/receipts/email/postmark/installation"
+    headers = {"Content-Type": "application/json"}
+    assert httpx.post(place, content=b" " * 700 * 1024, headers=headers).status_code == 403
+    reply = httpx.post(place, content=b" " * (MOST_BYTES + 100 * 1024), headers=headers)
+    assert reply.status_code == 413
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert f"{MOST_BYTES // 1024} KB" in reply.json()["detail"]
+
+
 def test_what_a_client_claims_about_itself_is_replaced(deployment):
     forged = {"X-Forwarded-Host": "evil.example.com", "X-Forwarded-Proto": "https", "X-Forwarded-For": "10.0.0.1"}
     reply = httpx.get(f"http://{deployment.host}/api/health/live", headers=forged)
@@ -223,6 +234,7 @@ def test_without_the_processes_behind_it_nginx_says_so(deployment):
             reply = client.get("/api/health/live")
             assert (reply.status_code, reply.headers["retry-after"]) == (503, "5")
             assert reply.headers["content-type"] == "application/problem+json"
+            assert client.post("/api/receipts/email/postmark/installation").status_code == 503
             assert client.get("/nginx-health").status_code == 204
         finally:
             deployment.start("web")

@@ -117,10 +117,15 @@ def _basic(key: str, body: bytes) -> tuple[dict[str, str], bytes]:
 
 
 def _mailgun_signed(key: str, body: bytes) -> tuple[dict[str, str], bytes]:
-    timestamp, token = str(int(time.time())), secrets.token_hex(25)
+    return {}, mailgun_signed(key, body, str(int(time.time())))
+
+
+def mailgun_signed(key: str, body: bytes, timestamp: str) -> bytes:
+    """The event as Mailgun signs it at that time, in seconds since 1970."""
+    token = secrets.token_hex(25)
     signature = hmac.new(key.encode(), f"{timestamp}{token}".encode(), hashlib.sha256).hexdigest()
     signed = {"signature": {"timestamp": timestamp, "token": token, "signature": signature}}
-    return {}, json.dumps(json.loads(body) | signed).encode()
+    return json.dumps(json.loads(body) | signed).encode()
 
 
 def _svix_signed(key: str, body: bytes) -> tuple[dict[str, str], bytes]:

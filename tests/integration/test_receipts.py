@@ -102,7 +102,9 @@ def reachable(status: Status) -> set[Status]:
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    status=st.sampled_from([Status.SENDING, Status.SENT, Status.DELIVERED, Status.BOUNCED, Status.FAILED, Status.CANCELED]),
+    status=st.sampled_from(
+        [Status.PENDING, Status.SENDING, Status.SENT, Status.DELIVERED, Status.BOUNCED, Status.FAILED, Status.CANCELED]
+    ),
     kinds=st.lists(st.sampled_from(list(ReceiptKind)), min_size=1, max_size=6),
     data=st.data(),
 )

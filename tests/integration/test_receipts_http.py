@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import time
 from collections import Counter
 from uuid import uuid4
 
@@ -25,7 +27,7 @@ from preferences.models import Suppression
 from tenants import redis
 from tenants.models import ProviderAccount
 from tenants.vocabulary import Channel
-from tests.doubles.esp_webhooks import COMPLAINED, DEFERRED, DELIVERED, HARD, OPENED, SOFT, WEBHOOKS
+from tests.doubles.esp_webhooks import COMPLAINED, DEFERRED, DELIVERED, HARD, OPENED, SOFT, WEBHOOKS, mailgun_signed
 from tests.doubles.twilio import TwilioDouble
 from tests.factories import DeliveryFactory
 
@@ -289,6 +291,40 @@ def test_forged_and_unsigned_events_are_refused(tenant, service, vendor, caplog)
     assert nothing_happened(delivery)
     for secret in webhook.credentials.values():
         assert secret not in caplog.text
+
+
+def posted_by_mailgun(service, account, delivery, timestamp, *, times=1):
+    key, body = WEBHOOKS["mailgun"].key, json.dumps(event("mailgun", DELIVERED, delivery)).encode()
+    signed = mailgun_signed(key, body, str(timestamp))
+    headers = {"Content-Type": "application/json"}
+    return [requests.post(url_of(service, account), data=signed, headers=headers, timeout=10) for _ in range(times)]
+
+
+@pytest.mark.parametrize("age_s", [12 * 3600 + 60, 400 * 86_400, -3600])
+def test_mailguns_signature_of_long_ago_or_of_the_future_is_refused(tenant, service, age_s):
+    account, delivery = email_account(tenant, "mailgun"), DeliveryFactory(tenant=tenant)
+    before = counted(provider="mailgun", kind="", result="stale")
+    (response,) = posted_by_mailgun(service, account, delivery, int(time.time()) - age_s)
+    assert refused(response)
+    assert "too long ago" in response.json()["detail"]
+    assert counted(provider="mailgun", kind="", result="stale") == before + 1
+    assert nothing_happened(delivery)
+
+
+@pytest.mark.parametrize("timestamp", ["", "yesterday", "9" * 400, "-1", "1e9", "NaN"])
+def test_mailguns_signature_of_no_time_is_refused(tenant, service, timestamp):
+    account, delivery = email_account(tenant, "mailgun"), DeliveryFactory(tenant=tenant)
+    (response,) = posted_by_mailgun(service, account, delivery, timestamp)
+    assert refused(response)
+    assert nothing_happened(delivery)
+
+
+def test_mailguns_own_repetitions_hours_later_are_taken(tenant, service):
+    account, delivery = email_account(tenant, "mailgun"), DeliveryFactory(tenant=tenant)
+    responses = posted_by_mailgun(service, account, delivery, int(time.time()) - 8 * 3600, times=2)
+    assert [response.status_code for response in responses] == [204, 204]
+    delivery.refresh_from_db()
+    assert (delivery.status, delivery.receipts.count()) == (Status.DELIVERED, 1)
 
 
 @pytest.mark.parametrize("vendor", WEBHOOKS)

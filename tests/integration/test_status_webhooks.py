@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.utils.timezone import now
-from standardwebhooks import Webhook
+from standardwebhooks import Webhook, WebhookVerificationError
 from structlog.testing import capture_logs
 
 from config.management.commands import run_scheduler
@@ -21,6 +21,7 @@ from deliveries.status_webhooks.claims import claim_messages, messages_are_due, 
 from deliveries.status_webhooks.models import MessageState, new_signing_secret
 from deliveries.status_webhooks.schedule import DELAYS_S, GIVE_UP_AFTER
 from deliveries.status_webhooks.sending import dispatch
+from deliveries.status_webhooks.services import rotate_secret
 from tenants import redis
 from tenants.ids import first_id_at
 from tenants.vocabulary import Channel
@@ -117,6 +118,21 @@ def test_from_the_delivery_to_the_tenants_server(tenant, receiver, endpoint):
     assert b"secret words" not in request.body
     assert b"simulator.invalid" not in request.body
     assert send() == 0
+
+
+def test_after_a_rotation_messages_are_signed_with_both_secrets_for_a_day(receiver, endpoint):
+    new = rotate_secret(endpoint=endpoint).secret
+    waiting(endpoint)
+    send()
+    StatusEndpoint.objects.update(old_secret_until=now())
+    waiting(endpoint)
+    receiver.secret = ""
+    send()
+    during, after = receiver.received
+    for request, secret in ((during, SECRET), (during, new), (after, new)):
+        Webhook(secret).verify(request.body, dict(request.headers))
+    with pytest.raises(WebhookVerificationError):
+        Webhook(SECRET).verify(after.body, dict(after.headers))
 
 
 def test_the_metadata_is_that_of_the_tenants_own_event(tenant, stranger, receiver, endpoint):
@@ -333,8 +349,10 @@ def test_the_scheduler_prunes_and_rings(monkeypatch, endpoint):
     old = now() - claims.KEPT_FOR - timedelta(minutes=1)
     waiting(endpoint, id=first_id_at(old), created_at=old, state=MessageState.SENT)
     (kept,) = waiting(endpoint)
+    StatusEndpoint.objects.update(old_secret="whsec_old", old_secret_until=now())
     # The test's connection stays open: its transaction would end with it.
     monkeypatch.setattr(run_scheduler, "close_old_connections", lambda: None)
     run_scheduler._turn(run_scheduler.Prober(), run_scheduler.Counting())
     assert list(StatusMessage.objects.values_list("pk", flat=True)) == [kept.pk]
+    assert StatusEndpoint.objects.get().old_secret == ""
     assert redis.client().exists("bell:status_webhooks")

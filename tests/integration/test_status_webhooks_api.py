@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+import html
+from datetime import datetime, timedelta
 from uuid import uuid4
 
 import pytest
 from django.db import connection
 from django.urls import reverse
-from django.utils.timezone import now
+from django.utils.timezone import localtime, now
 from rest_framework.test import APIClient
 
 from deliveries.models import StatusEndpoint, StatusMessage
@@ -81,14 +82,77 @@ def test_the_secret_is_encrypted_and_its_own(api, tenant, receiver):
     assert not any(secret.removeprefix("whsec_") in stored for secret in secrets)
 
 
-def test_a_rotated_secret_signs_the_next_request(api, receiver, endpoint):
+def takes(api, receiver, endpoint, secret) -> bool:
+    """Whether a receiver that knows only this secret takes a request."""
+    receiver.secret = secret
+    return api.post(f"{PLACE}/{endpoint.pk}/test").json()["success"]
+
+
+def rotate(api, endpoint, **body) -> dict:
+    answer = api.post(f"{PLACE}/{endpoint.pk}/rotate-secret", body, format="json")
+    assert answer.status_code == 200
+    return answer.json()
+
+
+def test_for_a_day_after_a_rotation_both_secrets_sign(api, receiver, endpoint):
     old = endpoint.secret
-    new = api.post(f"{PLACE}/{endpoint.pk}/rotate-secret").json()["secret"]
+    assert api.get(f"{PLACE}/{endpoint.pk}").json()["oldSecretUntil"] is None
+    rotated = rotate(api, endpoint)
+    new, until = rotated["secret"], datetime.fromisoformat(rotated["oldSecretUntil"])
     assert new != old
-    receiver.secret = new
-    assert api.post(f"{PLACE}/{endpoint.pk}/test").json()["success"]
-    receiver.secret = old
-    assert not api.post(f"{PLACE}/{endpoint.pk}/test").json()["success"]
+    assert timedelta(hours=23) < until - now() <= timedelta(hours=24)
+    assert api.get(f"{PLACE}/{endpoint.pk}").json()["oldSecretUntil"] == rotated["oldSecretUntil"]
+    assert takes(api, receiver, endpoint, new)
+    assert takes(api, receiver, endpoint, old)
+    assert len(receiver.received[-1].headers["webhook-signature"].split(" ")) == 2
+    StatusEndpoint.objects.update(old_secret_until=now())
+    assert takes(api, receiver, endpoint, new)
+    assert not takes(api, receiver, endpoint, old)
+    assert api.get(f"{PLACE}/{endpoint.pk}").json()["oldSecretUntil"] is None
+
+
+def test_a_leaked_secret_is_forgotten_at_once(api, receiver, endpoint):
+    first = endpoint.secret
+    second = rotate(api, endpoint)["secret"]
+    rotated = rotate(api, endpoint, forgetOld=True)
+    assert rotated["oldSecretUntil"] is None
+    assert takes(api, receiver, endpoint, rotated["secret"])
+    assert not takes(api, receiver, endpoint, first)
+    assert not takes(api, receiver, endpoint, second)
+    assert StatusEndpoint.objects.get().old_secret == ""
+
+
+def test_of_two_rotations_in_a_day_the_last_two_secrets_sign(api, receiver, endpoint):
+    first, second, third = endpoint.secret, rotate(api, endpoint)["secret"], rotate(api, endpoint)["secret"]
+    assert takes(api, receiver, endpoint, third)
+    assert takes(api, receiver, endpoint, second)
+    assert not takes(api, receiver, endpoint, first)
+
+
+def test_an_old_secret_is_encrypted_shown_nowhere_and_deleted_when_it_signs_no_more(api, tenant, receiver, endpoint):
+    other = StatusEndpoint.objects.create(tenant=tenant, url=receiver.url)
+    old = endpoint.secret
+    rotate(api, endpoint)
+    rotate(api, other)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT string_agg(secret || ' ' || old_secret, ' ') FROM deliveries_statusendpoint")
+        stored = cursor.fetchone()[0]
+    assert len(stored.split()) == 4
+    assert old.removeprefix("whsec_") not in stored
+    assert old not in api.get(f"{PLACE}/{endpoint.pk}").content.decode()
+    StatusEndpoint.objects.filter(pk=endpoint.pk).update(old_secret_until=now())
+    assert [services.forget_old_secrets() for _ in range(2)] == [1, 0]
+    endpoint.refresh_from_db()
+    other.refresh_from_db()
+    assert (endpoint.old_secret, endpoint.old_secret_until) == ("", None)
+    assert other.old_secret
+
+
+@pytest.mark.parametrize(("body", "field"), [({"forgetOld": "perhaps"}, "forgetOld"), ({"forget": True}, "forget")])
+def test_a_faulty_rotation_is_refused_by_field(api, endpoint, body, field):
+    answer = api.post(f"{PLACE}/{endpoint.pk}/rotate-secret", body, format="json")
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (400, field)
+    assert StatusEndpoint.objects.get().secret == endpoint.secret
 
 
 @pytest.mark.parametrize(
@@ -278,6 +342,7 @@ def test_staff_who_may_only_look_cannot_act(endpoint):
     client = staff_client("deliveries.view_statusmessage", "deliveries.view_statusendpoint")
     act(client, "statusmessage", "send_again", [failed])
     act(client, "statusendpoint", "new_secret", [endpoint])
+    act(client, "statusendpoint", "new_secret_at_once", [endpoint])
     failed.refresh_from_db()
     assert failed.state == MessageState.FAILED
     assert StatusEndpoint.objects.get().secret == endpoint.secret
@@ -288,8 +353,15 @@ def test_staff_send_a_test_and_replay(receiver, endpoint):
     root = superuser_client()
     assert "answered 200" in act(root, "statusendpoint", "send_a_test", [endpoint]).content.decode()
     old = endpoint.secret
-    act(root, "statusendpoint", "new_secret", [endpoint])
-    assert StatusEndpoint.objects.get().secret != old
+    shown = act(root, "statusendpoint", "new_secret", [endpoint]).content.decode()
+    rotated = StatusEndpoint.objects.get()
+    assert rotated.secret != old == rotated.old_secret
+    assert old.removeprefix("whsec_") not in html.unescape(shown)
+    page = root.get(reverse("admin:deliveries_statusendpoint_change", args=[endpoint.pk])).content.decode()
+    assert f"{localtime(rotated.old_secret_until):%Y-%m-%d %H:%M:%S}" in page
+    act(root, "statusendpoint", "new_secret_at_once", [endpoint])
+    assert StatusEndpoint.objects.get().secret != rotated.secret
+    assert StatusEndpoint.objects.get().old_secret == ""
     act(root, "statusendpoint", "replay_failed", [endpoint])
     failed.refresh_from_db()
     assert failed.state == MessageState.PENDING

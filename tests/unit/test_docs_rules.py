@@ -13,6 +13,7 @@ from notifications.models import Rule
 from notifications.rules import (
     LONGEST_EXPRESSION,
     MAX_RECIPIENTS,
+    MOST_RULES,
     RuleError,
     matches,
     recipients_of,
@@ -92,6 +93,7 @@ def test_what_the_page_says_is_refused_is_refused():
 
 def test_the_limits_are_those_of_the_code():
     assert dict(rows("what")) == {
+        "rules of a tenant, active or not": str(MOST_RULES),
         "length of an expression": f"{LONGEST_EXPRESSION:,} characters",
         "one evaluation": f"{guard.CPU_S:g} s of CPU time, {guard.MEMORY >> 20} MB of memory",
         "what it comes to": f"{child.LONGEST_ANSWER >> 20} MB",

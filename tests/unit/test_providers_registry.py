@@ -6,6 +6,8 @@ import sys
 
 import pytest
 
+from deliveries import handover
+from deliveries.claims import LEASE
 from deliveries.providers import registry
 from deliveries.providers.base import Provider, ProviderConfigError
 from deliveries.providers.installation import SETTINGS
@@ -77,3 +79,10 @@ def test_who_sends_nothing_loads_no_vendors_sdk():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize(("channel", "kind"), [pair for pair in registry.PROVIDERS if pair[1] != registry.IN_APP])
+def test_the_longest_call_of_a_claim_ends_within_its_lease(channel, kind):
+    provider = registry.provider_class(channel, kind)
+    longest_s = getattr(provider, "time_limit_s", 0) or sum(provider.time_limits_s)
+    assert handover._BEGIN_WITHIN_S + longest_s + 5 < LEASE.total_seconds()

@@ -17,6 +17,7 @@ from django.utils.timezone import now as clock
 
 from config.operations.probes import Prober, beat
 from deliveries.status_webhooks.claims import prune_messages
+from deliveries.status_webhooks.services import forget_old_secrets
 from notifications.backpressure import Counting
 from notifications.sweep import sweep
 from tenants.database.limits import REQUEST_S, limit_statements
@@ -47,6 +48,7 @@ def _turn(prober: Prober, counting: Counting) -> None:
     try:
         sweep(now=clock())
         prune_messages()
+        forget_old_secrets()
         counting.turn()
     except DatabaseError as error:
         logger.warning("sweep_failed", error=type(error).__name__)
