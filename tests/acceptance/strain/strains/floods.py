@@ -44,13 +44,13 @@ def overflow(world: World, run: str, count: int) -> Outcome:
             return Outcome("intake was never closed", [f"{accepted} events, and intake was never closed"])
         closed_at = time.monotonic()
         failures = [] if refusal.headers.get("Retry-After", "").isdigit() else ["503 without Retry-After"]
-        urgent = _try(world, api, f"{run}urgent", "urgent")
+        urgent = try_one(world, api, f"{run}urgent", "urgent").status_code
         if urgent != 202:
             failures.append(f"an urgent event was answered {urgent}")
         status = 503
         while status == 503 and time.monotonic() < closed_at + _OPENS_WITHIN_S:
             time.sleep(_PAUSE_S)
-            status = _try(world, api, f"{run}again", "low")
+            status = try_one(world, api, f"{run}again", "low").status_code
     opened_s = time.monotonic() - closed_at
     if status != 202:
         failures.append(f"not open again after {opened_s:.0f} s: {status}")
@@ -73,5 +73,5 @@ def _until_refused(world: World, api: httpx.Client, run: str, most: int) -> tupl
     return most, None
 
 
-def _try(world: World, api: httpx.Client, event_id: str, priority: str) -> int:
-    return api.post("/api/events", json=world.event(event_id, ["in_app"], priority=priority)).status_code
+def try_one(world: World, api: httpx.Client, event_id: str, priority: str) -> httpx.Response:
+    return api.post("/api/events", json=world.event(event_id, ["in_app"], priority=priority))
