@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from typing import Final
 
 import structlog
 from celery import current_app
@@ -30,9 +31,17 @@ _MESSAGE_LIFE_S = 60
 """A doorbell nobody answered for this long is dropped: the sweep has rung since."""
 
 
+_LAST: Final = 9
+"""As a Celery priority, of which kombu's Redis transport takes the smallest first; a broker that knows none ignores it."""
+
+
 def ring_enrich(*, again: bool = False) -> bool:
-    """Say that events are due. `again`: one more worker is wanted, whatever the key says."""
-    return _ring("enrich", ENRICH_TASK, PIPELINE, (), again=again)
+    """Say that events are due. `again`: one more worker is wanted, whatever the key says.
+
+    It is answered after all chunks that are on their way through the stages. Whatever is taken up stands in a queue before what
+    is more urgent and comes later; so a chunk is begun only when those before it are done, in PostgreSQL's order.
+    """
+    return _ring("enrich", ENRICH_TASK, PIPELINE, (), again=again, priority=_LAST)
 
 
 def ring_send(channel: Channel, *, again: bool = False) -> bool:
@@ -71,14 +80,14 @@ _silent_until = 0.0
 _SILENCE_S = 1.0
 
 
-def _ring(bell: str, task: str, queue: str, args: tuple[int, ...], *, again: bool) -> bool:
+def _ring(bell: str, task: str, queue: str, args: tuple[int, ...], *, again: bool, priority: int = 0) -> bool:
     global _silent_until  # noqa: PLW0603
     if time.monotonic() < _silent_until:
         return False
     try:
         if not again and not redis.client().set(f"bell:{bell}", 1, nx=True, px=_LIFE_MS):
             return True
-        current_app.send_task(task, args=args, queue=queue, expires=_MESSAGE_LIFE_S)
+        current_app.send_task(task, args=args, queue=queue, priority=priority, expires=_MESSAGE_LIFE_S)
     except (RedisError, OperationalError, OSError) as error:
         _silent_until = time.monotonic() + _SILENCE_S
         count_doorbell(bell, rung=False)

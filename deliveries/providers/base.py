@@ -26,6 +26,7 @@ from django.utils.timezone import now as clock
 from deliveries.providers.credentials import Field, ProviderConfigError, read_credentials, secret_values
 from deliveries.providers.excerpts import LONGEST_CODE, LONGEST_EXCERPT, LONGEST_MESSAGE_ID, fit
 from deliveries.providers.simulator import is_simulator
+from deliveries.providers.streak import Streak
 from tenants.vocabulary import Channel, Priority
 
 __all__ = [
@@ -213,14 +214,18 @@ class Provider(ABC):
 
     def side_by_side(self, work: Callable[[ItemT], Outcome], items: Sequence[ItemT], refusal: Refusal) -> Iterator[Answer]:
         """`work` on each item, `concurrency` at a time; what may not be begun, or has no hope, is answered without."""
-        streak = _Streak(self.hopeless_after)
+        streak = Streak(self.hopeless_after)
 
         def one(index: int) -> Answer:
+            streak.wait_for_those_under_way()
             refused = refusal() or (HOPELESS if streak.is_hopeless else None)
             if refused is not None:
                 return Answer(index, refused, clock(), 0)
             started_at, started = clock(), time.perf_counter()
-            outcome = streak.noted(work(items[index]))
+            with streak.under_way():
+                outcome = work(items[index])
+                word = word_on_vendor(outcome)
+                streak.note(failed=word is Word.FAILING, answered=word is Word.WELL)
             return Answer(index, outcome, started_at, round((time.perf_counter() - started) * 1000))
 
         if len(items) == 1:
@@ -282,27 +287,6 @@ class Provider(ABC):
         for secret in self._secrets:
             text = text.replace(secret, _HIDDEN).replace(quote(secret, safe=""), _HIDDEN)
         return text
-
-
-@dataclass(slots=True)
-class _Streak:
-    """How a chunk goes so far. Counted by several threads without a lock: one more or less does not matter."""
-
-    hopeless_after: int | None
-    failed: int = 0
-    answered: bool = False
-
-    @property
-    def is_hopeless(self) -> bool:
-        return self.hopeless_after is not None and not self.answered and self.failed >= self.hopeless_after
-
-    def noted(self, outcome: Outcome) -> Outcome:
-        word = word_on_vendor(outcome)
-        if word is Word.FAILING:
-            self.failed += 1
-        elif word is Word.WELL:
-            self.answered = True
-        return outcome
 
 
 class Word(enum.Enum):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.acceptance.chaos.experiment import conduct
-from tests.acceptance.chaos.stand import Stand, running_stand
+from tests.acceptance.chaos.stand import StruckStand, running_stand
 
 pytestmark = [pytest.mark.acceptance, pytest.mark.timeout(300)]
 
@@ -15,7 +15,7 @@ EVENTS = 150
 
 
 @pytest.fixture(scope="module")
-def stand() -> Iterator[Stand]:
+def stand() -> Iterator[StruckStand]:
     with running_stand() as stand:
         yield stand
 

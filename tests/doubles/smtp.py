@@ -56,6 +56,7 @@ class SmtpDouble:
         self.open_connections = 0
         self.peak = 0
         """The most messages that were ever being handed over at once."""
+        self.is_mute = False
         self._wanted_port = port
         self._login = (username, password)
         self._behaviours: dict[str, SmtpBehaviour] = {}
@@ -99,6 +100,15 @@ class SmtpDouble:
         with self._lock:
             self._behaviours[address] = SmtpBehaviour(**behaviour)
             self._used.pop(address, None)
+
+    def mute(self) -> None:
+        """Take connections and answer nothing: no greeting to new ones, no reply to the next mail over those that are open."""
+        self.is_mute = True
+
+    def speak(self) -> None:
+        """Answer again; connections from before are closed."""
+        self.is_mute = False
+        self.hang_up_all()
 
     def hang_up_all(self) -> None:
         """Close every connection, as a server does with idle ones."""
@@ -174,11 +184,21 @@ class _Protocol(SMTP):
     def connection_made(self, transport: Any) -> None:
         self._own = transport
         self._double.connected(transport)
-        super().connection_made(transport)
+        self._is_greeted = not self._double.is_mute
+        if self._is_greeted:
+            super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
         self._double.disconnected(self._own)
-        super().connection_lost(error)
+        if self._is_greeted:
+            super().connection_lost(error)
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_greeted:
+            super().data_received(data)
+
+    def eof_received(self) -> bool | None:
+        return super().eof_received() if self._is_greeted else None
 
 
 class _Handler:
@@ -190,6 +210,8 @@ class _Handler:
     async def handle_MAIL(self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]) -> str:
         if self._double.wants_login and not session.authenticated:
             return "530 5.7.0 Authentication required"
+        if self._double.is_mute:
+            await asyncio.Event().wait()  # for ever: until the connection is closed
         behaviour = self._double.behaviour("")
         if behaviour.hang_up_at == "mail":
             self._double.behaviour("", count=True)

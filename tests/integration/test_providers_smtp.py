@@ -217,3 +217,14 @@ def test_outcomes_are_in_the_order_of_the_messages(server, provider):
     ids = [str(message.delivery_id) for message in messages]
     assert all(one in outcome.message_id for one, outcome in zip(ids, outcomes, strict=True))
     assert all(a != b for a, b in pairwise(ids))
+
+
+def test_a_server_that_says_nothing_is_waited_for_once(server, provider):
+    """All connections at once, and when they were in vain, no second round of them."""
+    server.mute()
+    outcomes = send_all(provider, [mail() for _ in range(40)])
+    assert server.connections == SmtpProvider.concurrency
+    assert [outcome.code for outcome in outcomes].count("provider_failing") == 40 - SmtpProvider.concurrency
+    server.speak()
+    (again,) = send_all(provider, [mail()])
+    assert isinstance(again, Sent)

@@ -11,6 +11,7 @@ from deliveries.states import Status
 from notifications.claims import LEASE as EVENT_LEASE
 from notifications.models import EventStatus
 from tenants.vocabulary import Channel
+from tests.acceptance import page, stand
 from tests.acceptance.chaos import __main__ as command
 from tests.acceptance.chaos import audit, points, report
 from tests.acceptance.chaos.audit import Delivery, Event, Found, judge
@@ -80,7 +81,7 @@ def test_two_rows_of_one_delivery_are_a_double():
 
 
 def test_the_states_are_those_of_the_service():
-    assert (audit.ACCEPTED, audit.PROCESSED) == (EventStatus.ACCEPTED, EventStatus.PROCESSED)
+    assert (stand.ACCEPTED, stand.PROCESSED) == (EventStatus.ACCEPTED, EventStatus.PROCESSED)
     assert audit.AMBIGUOUS == AttemptOutcome.AMBIGUOUS
 
 
@@ -111,14 +112,14 @@ def test_a_result_names_all_that_is_not_as_promised():
 
 
 def test_the_table_takes_the_place_of_the_one_before(tmp_path):
-    page = tmp_path / "reliability.md"
-    page.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    file = tmp_path / "reliability.md"
+    file.write_text(f"before\n{report.PLACE.begin}\nold\n{report.PLACE.end}\nafter\n")
     machine = {"cores": 2, "cpu": "a processor", "memoryGb": 8, "python": "3.11", "load": 0.5}
-    report.write([result()], machine, "abc1234", page=page)
-    report.write([result("send worker", final_s=None)], machine, "abc1234", page=page)
-    text = page.read_text()
-    assert text.startswith(f"before\n{report.BEGIN}\n")
-    assert text.endswith(f"|\n{report.END}\nafter\n")
+    report.write([result()], machine, "abc1234", page=file)
+    report.write([result("send worker", final_s=None)], machine, "abc1234", page=file)
+    text = file.read_text()
+    assert text.startswith(f"before\n{report.PLACE.begin}\n")
+    assert text.endswith(f"|\n{report.PLACE.end}\nafter\n")
     assert "old" not in text
     assert "| web" not in text
     assert [cell.strip() for cell in text.splitlines()[-3].split("|")[3:-1]] == ["1", "0", "0", "0", "0", "0.5", "no"]
@@ -133,11 +134,11 @@ def test_crash_points_are_chosen_by_name(capsys):
         assert "usage:" in capsys.readouterr().err
 
 
-PAGE = report.PAGE.read_text()
+PAGE = page.PAGE.read_text()
 
 
 def test_the_page_has_a_run_of_every_crash_point_and_none_of_it_failed():
-    written = PAGE.partition(report.BEGIN)[2].partition(report.END)[0]
+    written = report.PLACE.written()
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in written.splitlines() if line.startswith("|")]
     assert tuple(rows[0]) == report.HEADINGS
     assert [row[:2] for row in rows[2:]] == [[name, point.about] for name, point in points.CRASH_POINTS.items()]

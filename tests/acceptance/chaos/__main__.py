@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from bench.machine import machine_facts
+from tests.acceptance import page
 from tests.acceptance.chaos import report
 from tests.acceptance.chaos.experiment import Result, conduct
 from tests.acceptance.chaos.points import CRASH_POINTS
@@ -21,7 +22,7 @@ _MOST_LINES = 40
 def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     signal.signal(signal.SIGTERM, _stop)
-    machine, commit = machine_facts(), report.commit()
+    machine, commit = machine_facts(), page.commit()
     names = options.only or list(CRASH_POINTS)
     try:
         results, failures = _conduct_all(names, options.events)
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"not as promised: {failure}", file=sys.stderr)
     if options.write and not failures and list(CRASH_POINTS) == names:
         report.write(results, machine, commit)
-        print(f"written to {report.PAGE}")
+        print(f"written to {page.PAGE}")
     return 1 if failures else 0
 
 

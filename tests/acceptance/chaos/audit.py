@@ -6,19 +6,14 @@ from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
-from deliveries.states import OPEN, Status
+from deliveries.states import Status
 from tenants.vocabulary import Channel
 from tests.acceptance.chaos.load import address_of
-from tests.acceptance.chaos.stand import Stand
+from tests.acceptance.chaos.stand import StruckStand
+from tests.acceptance.stand import PROCESSED
 
-# Of notifications.models.EventStatus, which cannot be imported without Django's settings.
-ACCEPTED, PROCESSED = 0, 1
 AMBIGUOUS = 4  # of deliveries.models.AttemptOutcome
 
-_UNFINISHED = """
-SELECT (SELECT count(*) FROM notifications_event WHERE status = %s)
-     + (SELECT count(*) FROM deliveries_delivery WHERE status = ANY(%s))
-"""
 _EVENTS = "SELECT event_id, status, attempt_count FROM notifications_event WHERE starts_with(event_id, %s)"
 _DELIVERIES = """
 SELECT d.event_id, d.channel, d.status, d.reason, count(a.id) FILTER (WHERE a.outcome = %s)
@@ -71,13 +66,7 @@ class Verdict:
     """Events and deliveries that a second worker took up."""
 
 
-def unfinished(stand: Stand) -> int:
-    """Events and deliveries that are not final; raises psycopg.Error."""
-    ((count,),) = stand.rows(_UNFINISHED, [ACCEPTED, [status.value for status in OPEN]])
-    return int(count)
-
-
-def find(stand: Stand, run: str) -> Found:
+def find(stand: StruckStand, run: str) -> Found:
     events = {event_id: Event(status, attempts) for event_id, status, attempts in stand.rows(_EVENTS, [f"{run}-"])}
     deliveries = [
         Delivery(event_id, Channel(channel), Status(status), reason, ambiguous)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import secrets
 import time
 from dataclasses import dataclass
 
-import psycopg
-
-from config.stack.parts import wait_until
-from tests.acceptance.chaos.audit import Verdict, find, judge, unfinished
+from tests.acceptance.chaos.audit import Verdict, find, judge
 from tests.acceptance.chaos.load import Load, batches, event
 from tests.acceptance.chaos.points import CRASH_POINTS
-from tests.acceptance.chaos.stand import Stand
+from tests.acceptance.chaos.stand import StruckStand
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +36,7 @@ class Result:
         ]
 
 
-def conduct(stand: Stand, name: str, *, events: int) -> Result:
+def conduct(stand: StruckStand, name: str, *, events: int) -> Result:
     """Post a third, strike while the second third is posted, post the rest when the part is back, wait, and count.
 
     Raises AssertionError if the part does not come back.
@@ -58,17 +54,6 @@ def conduct(stand: Stand, name: str, *, events: int) -> Result:
         point.strike(stand)
         back = time.monotonic()
         load.feed(batches(posted[held:], only_single=point.only_single))
-    final_s = _wait_final(stand, back, point.limit_s)
+    final_s = stand.wait_final(back, point.limit_s)
     verdict = judge(load.accepted, find(stand, run))
     return Result(name, len(load.accepted), load.refused, back - struck, final_s, point.limit_s, verdict)
-
-
-def _wait_final(stand: Stand, back: float, limit_s: float) -> float | None:
-    def is_final() -> bool:
-        with contextlib.suppress(psycopg.Error):
-            return unfinished(stand) == 0
-        return False
-
-    if wait_until(is_final, back + limit_s - time.monotonic()):
-        return time.monotonic() - back
-    return None

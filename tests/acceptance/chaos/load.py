@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from tests.acceptance.chaos.stand import EVENT_TYPE, Stand
+from tests.acceptance.chaos.stand import EVENT_TYPE, StruckStand
 from tests.acceptance.conftest import eventually
 
 _POSTERS = 4
@@ -54,7 +54,7 @@ def batches(events: Sequence[dict[str, Any]], *, only_single: bool = False) -> l
 class Load:
     """Clients that post what they are fed, each request again and again until it is taken."""
 
-    def __init__(self, stand: Stand) -> None:
+    def __init__(self, stand: StruckStand) -> None:
         self._stand = stand
         self._waiting: queue.SimpleQueue[Batch | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
@@ -85,7 +85,7 @@ class Load:
         eventually(lambda: len(self.accepted) >= count or self.refused, within_s=_PATIENCE_S)
 
     def _post_all(self) -> None:
-        with self._stand.client() as api:
+        with self._stand.own_client() as api:
             for request in iter(self._waiting.get, None):
                 ids = {str(one["eventId"]) for one in request}
                 problem = _post_until_taken(api, request)

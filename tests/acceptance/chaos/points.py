@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import psutil
 
-from tests.acceptance.chaos.stand import Stand, strike_all
 from tests.acceptance.conftest import eventually
+from tests.acceptance.stand import Stand, strike_all
 
 _HANGS_FOR_S = 10.0
 LIMIT_S = 90.0

@@ -1,0 +1,1 @@
+"""The strains, by what is strained."""
