@@ -25,14 +25,14 @@ logger = structlog.get_logger(__name__)
 
 _LIFE_MS = 1000
 """How long a bell stays rung if nobody answers; then it may be rung again."""
-_CROWD = 8
-"""Messages that wait in the pipeline's queue. What is urgent waits behind them, whoever takes turns in PostgreSQL."""
 _MESSAGE_LIFE_S = 60
 """A doorbell nobody answered for this long is dropped: the sweep has rung since."""
-
-
 _LAST: Final = 9
 """As a Celery priority, of which kombu's Redis transport takes the smallest first; a broker that knows none ignores it."""
+_UNANSWERED: Final = f"{PIPELINE}\x06\x16{_LAST}"
+"""The Redis list in which kombu keeps a queue's messages of that priority: the bells of `enrich` that nobody has answered."""
+_ENOUGH: Final = 8
+"""Of them: each calls a worker to a chunk. One more would find nobody idle, and in a flood there would be ever more."""
 
 
 def ring_enrich(*, again: bool = False) -> bool:
@@ -60,11 +60,11 @@ def ring_status_webhooks(*, again: bool = False) -> bool:
 
 
 def answer_enrich() -> bool:
-    """Returns whether the pipeline is crowded: enough of its messages wait already, and one more worker would find none idle.
+    """Returns whether enough other bells wait to be answered, so that one more is of no use.
 
     Not known, and False, where the broker is not Redis.
     """
-    return _answer("enrich", PIPELINE) >= _CROWD
+    return _answer("enrich", _UNANSWERED) >= _ENOUGH
 
 
 def answer_send(channel: Channel) -> None:
@@ -97,13 +97,13 @@ def _ring(bell: str, task: str, queue: str, args: tuple[int, ...], *, again: boo
     return True
 
 
-def _answer(bell: str, queue: str = "") -> int:
-    """Returns how many messages wait in `queue`."""
+def _answer(bell: str, waiting: str = "") -> int:
+    """Returns how many messages there are in the list `waiting`."""
     try:
         pipe = redis.client().pipeline(transaction=False)
         pipe.delete(f"bell:{bell}")
-        if queue:
-            pipe.llen(queue)
+        if waiting:
+            pipe.llen(waiting)
         return int(pipe.execute()[-1])
     except RedisError as error:
         logger.warning("bell_not_answered", bell=bell, error=type(error).__name__)

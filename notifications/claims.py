@@ -27,7 +27,9 @@ MAX_ATTEMPTS = 5
 """Times an event may be taken up without coming to an end before it is set aside as a dead letter."""
 
 SUSPECT_AFTER = 2
-"""Attempts after which an event works alone."""
+"""Attempts after which an event works apart from the others."""
+SUSPECTS_TOGETHER = 20
+"""Under suspicion for the first time. Many are if a Redis that is killed again and again has lost their chunks."""
 
 # A loose index scan over event_due (priority, tenant_id, due_at): PostgreSQL's wiki, "Loose indexscan".
 PAIRS = """

@@ -15,7 +15,7 @@ from django.utils.timezone import now as clock
 
 from deliveries.patience import patiently
 from notifications import metrics
-from notifications.claims import MAX_ATTEMPTS, SUSPECT_AFTER, Claim, ClaimedEvent
+from notifications.claims import MAX_ATTEMPTS, SUSPECT_AFTER, SUSPECTS_TOGETHER, Claim, ClaimedEvent
 from notifications.models import Event, EventStatus
 from notifications.wire import Chunk
 
@@ -60,9 +60,10 @@ def fail_event(event_id: UUID, lease_id: UUID, error: Exception) -> None:
 def triage(claim: Claim) -> tuple[list[ClaimedEvent], list[ClaimedEvent]]:
     """The claim's events to be worked on now, and those to be given back.
 
-    An event taken up repeatedly without an end may be what brings its workers down, so a suspect works alone: it cannot
-    take others with it, nor can they be counted against it. Whether a claim goes to the sound or to one suspect is tossed
-    for, so that neither waits for ever. A suspect that still comes to no end becomes a dead letter.
+    An event taken up repeatedly without an end may be what brings its workers down, so suspects work apart: a few together
+    the first time, since most of them only had bad luck, and then each alone. So it cannot take others with it, nor can they
+    be counted against it. Whether a claim goes to the sound or to suspects is tossed for, so that neither waits for ever. A
+    suspect that still comes to no end becomes a dead letter.
     """
     poison = [event.id for event in claim.events if event.attempt_count > MAX_ATTEMPTS]
     if poison:
@@ -71,8 +72,12 @@ def triage(claim: Claim) -> tuple[list[ClaimedEvent], list[ClaimedEvent]]:
     suspects = [event for event in claim.events if SUSPECT_AFTER < event.attempt_count <= MAX_ATTEMPTS]
     if not suspects or (sound and random.random() < 0.5):  # noqa: S311 - a toss, no secret
         return sound, suspects
-    chosen = random.choice(suspects)  # noqa: S311 - as above
-    return [chosen], [*sound, *(event for event in suspects if event is not chosen)]
+    first = random.choice(suspects)  # noqa: S311 - as above
+    chosen = [first]
+    if first.attempt_count == SUSPECT_AFTER + 1:
+        chosen = [event for event in suspects if event.attempt_count == first.attempt_count][:SUSPECTS_TOGETHER]
+    taken = {event.id for event in chosen}
+    return chosen, [event for event in (*sound, *suspects) if event.id not in taken]
 
 
 def _set_aside(ids: Sequence[UUID]) -> None:

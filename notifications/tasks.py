@@ -45,12 +45,12 @@ _SURROUNDINGS = (OperationalError, InterfaceError, RedisError, BrokerError, OSEr
 @shared_task(name=ENRICH_TASK, time_limit=TIME_LIMIT_S)
 def enrich() -> None:
     """Answer the bell: take up a chunk of due events and say whom they are for."""
-    is_crowded = bells.answer_enrich()
+    enough_called = bells.answer_enrich()
     claim = claim_events(now=clock())
     events, left = leases.triage(claim)
     if left:
         leases.give_back([event.id for event in left], claim.lease_id)
-    if (claim.more or left) and not is_crowded:
+    if (claim.more or left) and not enough_called:
         bells.ring_enrich(again=True)
     if events:
         _enrich(claim, events)

@@ -1,14 +1,14 @@
-"""A flood does not pile chunks up in the pipeline's queue, where the urgent would wait behind them."""
+"""A flood does not pile up calls for workers: as many wait as could be answered at once."""
 
 from __future__ import annotations
 
 import functools
-import json
 
 import pytest
 from django.utils.timezone import now
 
-from deliveries.queues import ENRICH_TASK, PIPELINE
+from deliveries import bells
+from deliveries.queues import PIPELINE
 from notifications import tasks
 from notifications.claims import claim_events
 from notifications.models import EventStatus
@@ -16,9 +16,10 @@ from tenants import redis
 from tests.factories import EventFactory
 
 
-def called() -> int:
-    """Messages that call a worker to take up events."""
-    return sum(json.loads(message)["headers"]["task"] == ENRICH_TASK for message in redis.client().lrange(PIPELINE, 0, -1))
+def waiting() -> dict[str, int]:
+    """Messages in Redis, by list: kombu keeps a queue's messages of each priority in one of its own."""
+    names = [name.decode() for name in redis.client().keys(f"{PIPELINE}*")]
+    return {name: redis.client().llen(name) for name in names}
 
 
 @pytest.fixture
@@ -33,13 +34,11 @@ def more_than_a_claim(tenant, monkeypatch):
 
 def test_more_workers_join_in(more_than_a_claim):
     tasks.enrich()
-    assert called() == 1
+    assert waiting() == {PIPELINE: 1, bells._UNANSWERED: 1}, "a chunk on its way, and a bell"
 
 
-def test_in_a_crowd_nobody_more_is_called(more_than_a_claim):
-    for _ in range(8):
-        tasks.filter_.apply_async((b"",), serializer="msgpack")
-    before = redis.client().llen(PIPELINE)
+def test_while_enough_are_called_nobody_more_is(more_than_a_claim):
+    for _ in range(bells._ENOUGH):
+        assert bells.ring_enrich(again=True)
     tasks.enrich()
-    assert (before, called()) == (8, 0)
-    assert redis.client().llen(PIPELINE) == 9, "the chunk itself went on"
+    assert waiting() == {PIPELINE: 1, bells._UNANSWERED: bells._ENOUGH}

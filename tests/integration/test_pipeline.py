@@ -360,20 +360,22 @@ def test_a_suspect_works_alone_and_its_chunk_mates_do_not_share_its_end(api, dra
     assert Event.objects.filter(status=EventStatus.PROCESSED).count() == 19
 
 
-def test_a_claim_is_of_the_sound_or_of_one_suspect(api, templates, ada):
-    for number in range(6):
+def test_a_claim_is_of_the_sound_or_of_suspects_few_at_first_and_then_alone(api, templates, ada, monkeypatch):
+    monkeypatch.setattr(leases, "SUSPECTS_TOGETHER", 2)
+    for number in range(8):
         post(api, eventId=f"e{number}", userId="ada", channels=["in_app"])
-    Event.objects.filter(event_id__in=["e0", "e1"]).update(attempt_count=2)
+    Event.objects.filter(event_id__in=["e0", "e1", "e2"]).update(attempt_count=2)
+    Event.objects.filter(event_id__in=["e3", "e4"]).update(attempt_count=3)
     seen = set()
-    for _ in range(40):
+    for _ in range(80):
         claim = claim_events(now=now())
         chosen, left = leases.triage(claim)
-        assert len(chosen) + len(left) == 6
-        assert len(chosen) == 1 or {event.event_id for event in left} == {"e0", "e1"}
-        seen.add(len(chosen))
+        assert {event.event_id for event in [*chosen, *left]} == {f"e{number}" for number in range(8)}
+        assert len(chosen) + len(left) == 8
+        seen.add((len(chosen), *sorted({event.attempt_count for event in chosen})))
         leases.give_back([event.id for event in claim.events], claim.lease_id)
-    assert seen == {1, 4}
-    assert set(Event.objects.values_list("attempt_count", flat=True)) == {0, 2}  # given back is not tried
+    assert seen == {(3, 1), (2, 3), (1, 4)}
+    assert set(Event.objects.values_list("attempt_count", flat=True)) == {0, 2, 3}  # given back is not tried
 
 
 def test_urgent_events_and_small_tenants_go_first(api, stranger_api, drain):
