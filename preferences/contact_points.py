@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Final
 
+import idna
 import phonenumbers
 from django.core.exceptions import ValidationError
 from django.core.validators import EmailValidator, URLValidator
@@ -116,8 +117,21 @@ def language_tag(text: str) -> str:
 
 
 def comparable(channel: Channel, address: str) -> str:
-    """An address already in its normal form, as suppressions keep it: in practice, mailboxes do not tell case apart."""
-    return address.lower() if channel == Channel.EMAIL else address
+    """An address already in its normal form, as suppressions keep it.
+
+    In practice, mailboxes do not tell case apart; and a domain in its own letters (RFC 5890, U-label) is the same in ASCII.
+    """
+    if channel != Channel.EMAIL:
+        return address
+    mailbox, at, domain = address.lower().rpartition("@")
+    return mailbox + at + (domain if domain.isascii() else _in_ascii(domain))
+
+
+def _in_ascii(domain: str) -> str:
+    try:
+        return idna.encode(domain, uts46=True).decode()
+    except idna.IDNAError:  # no domain that there could be; it is compared as it is
+        return domain
 
 
 NORMAL_FORM: Final[Mapping[Channel, Callable[[str], str]]] = {

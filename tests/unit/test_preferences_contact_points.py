@@ -119,6 +119,15 @@ def test_only_email_addresses_are_compared_without_regard_to_case():
     assert comparable(Channel.PUSH, "ABC") == "ABC"
 
 
+def test_a_domain_is_the_same_in_either_alphabet():
+    assert (
+        comparable(Channel.EMAIL, "Ada@MÜNCHEN.de")
+        == "ada@xn--mnchen-3ya.de"
+        == comparable(Channel.EMAIL, "ada@xn--mnchen-3ya.de")
+    )
+    assert comparable(Channel.EMAIL, "ada@\u2190.test") == "ada@\u2190.test", "an arrow is in no domain"
+
+
 def test_each_channel_has_its_own_address():
     contact = Contact(
         user_id="u",
