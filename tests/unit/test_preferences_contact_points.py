@@ -120,11 +120,8 @@ def test_only_email_addresses_are_compared_without_regard_to_case():
 
 
 def test_a_domain_is_the_same_in_either_alphabet():
-    assert (
-        comparable(Channel.EMAIL, "Ada@MÜNCHEN.de")
-        == "ada@xn--mnchen-3ya.de"
-        == comparable(Channel.EMAIL, "ada@xn--mnchen-3ya.de")
-    )
+    for domain in ("MÜNCHEN.de", "xn--mnchen-3ya.de", "XN--Mnchen-3YA.DE"):
+        assert comparable(Channel.EMAIL, f"Ada@{domain}") == "ada@xn--mnchen-3ya.de"
     assert comparable(Channel.EMAIL, "ada@\u2190.test") == "ada@\u2190.test", "an arrow is in no domain"
 
 
