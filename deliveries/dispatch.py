@@ -48,9 +48,10 @@ MOST_INTERRUPTIONS = 5
 
 def dispatch(channel: Channel) -> int:
     """Send what is due on `channel`, one claim's worth; returns how many deliveries were claimed."""
-    claimed = claim_deliveries(channel=channel, limit=CLAIM_SIZE[channel], now=clock(), without=desks.waited_for(channel))
-    if claimed:
+    with transaction.atomic():  # a lost attempt is written down with the claim that finds it, or by the next
+        claimed = claim_deliveries(channel=channel, limit=CLAIM_SIZE[channel], now=clock(), without=desks.waited_for(channel))
         chosen = _triage(claimed)
+    if chosen:
         with desks.in_hand(channel, map(_party, chosen)) as hand:
             for part in send_claimed(channel, chosen):
                 hand.put_away(map(_party, part))

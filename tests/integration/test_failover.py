@@ -12,6 +12,7 @@ from django.test import Client
 from django.utils.timezone import now
 
 from deliveries import breaker, claims
+from deliveries import dispatch as dispatching
 from deliveries.breaker import Circuit, Open, Tally
 from deliveries.claims import claim_deliveries
 from deliveries.dispatch import dispatch
@@ -332,3 +333,21 @@ def test_a_claim_reads_no_more_than_it_takes(tenant, stranger):
     assert "Seq Scan" not in plan
     read = [float(rows) for rows in re.findall(r"'Actual Rows': ([\d.]+)", plan)]
     assert max(read) <= 20
+
+
+def test_a_lost_attempt_is_written_down_though_the_next_worker_dies_as_it_takes_up(tenant, first, monkeypatch):
+    (delivery,) = due(tenant)
+    claim_deliveries(channel=Channel.EMAIL, limit=1, now=now())
+    Delivery.objects.update(lease_until=now())
+
+    def die(**_):
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(dispatching, "create_attempts", die)
+        with pytest.raises(SystemExit):
+            dispatch(Channel.EMAIL)
+    dispatch(Channel.EMAIL)
+    delivery.refresh_from_db()
+    assert (delivery.status, delivery.attempt_count, delivery.interruption_count) == (Status.SENT, 2, 1)
+    assert [(one.number, one.code) for one in delivery.attempts.order_by("number")] == [(1, "interrupted"), (2, "250")]
