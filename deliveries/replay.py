@@ -13,6 +13,7 @@ from deliveries.models import Delivery
 from deliveries.states import Status, sources_of
 from preferences.contact_points import NORMAL_FORM, InvalidContactPointError
 from preferences.selectors import Address, suppressed
+from tenants.times import written_utc
 from tenants.vocabulary import Channel
 
 MOST_REPLAYED = 1000
@@ -21,7 +22,7 @@ MOST_REPLAYED = 1000
 _REPLAY = """
 UPDATE deliveries_delivery
 SET status = 0, reason = '', error = '', next_attempt_at = %(now)s, lease_until = NULL, retry_count = 0, interruption_count = 0,
-    explanation = (COALESCE(explanation, '{}') - 'cancelRequested') || jsonb_build_object('replayedAt', %(now)s::timestamptz)
+    explanation = (COALESCE(explanation, '{}') - 'cancelRequested') || jsonb_build_object('replayedAt', %(replayed_at)s::text)
 WHERE tenant_id = %(tenant_id)s AND id = ANY(%(ids)s) AND status = ANY(%(sources)s) AND status = %(failed)s
     AND template_version_id IS NOT NULL
 RETURNING id, channel
@@ -44,10 +45,12 @@ def replay(*, tenant_id: int, ids: Collection[UUID]) -> dict[UUID, Channel]:
 
     One whose address has come onto the suppression list stays what it is.
     """
+    now = clock()
     parameters: dict[str, Any] = {
         "tenant_id": tenant_id,
         "ids": _not_suppressed(tenant_id, ids),
-        "now": clock(),
+        "now": now,
+        "replayed_at": written_utc(now),
         "sources": sources_of(Status.PENDING),
         "failed": Status.FAILED.value,
     }

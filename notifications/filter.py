@@ -14,6 +14,7 @@ from typing import Any
 from notifications.wire import EXPIRED, Chunk, Target, Verdict, Work
 from preferences.resolver import Question, resolve
 from preferences.selectors import Ladders, SuppressionInfo, preference_ladders, suppressed
+from tenants.times import written_utc
 from tenants.vocabulary import Channel
 
 NO_ADDRESS = "no_address"
@@ -89,7 +90,7 @@ def _refusal(
     if not wanted.addresses:
         return NO_ADDRESS, {"why": f"The recipient has no address for {wanted.channel.label}."}
     if work.expires_at is not None and work.expires_at <= gates.now:
-        return EXPIRED, {"expiresAt": work.expires_at.isoformat()}
+        return EXPIRED, {"expiresAt": written_utc(work.expires_at)}
     if not live:
         return SUPPRESSED_ADDRESS, gates.blocked[work.tenant_id, wanted.channel, wanted.addresses[0]].explanation
     question = Question(

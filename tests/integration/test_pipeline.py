@@ -156,6 +156,7 @@ def test_an_expired_event_is_recorded_and_not_sent(api, drain, templates, ada):
     post(api, userId="ada", channels=["email", "in_app"], expiresAt="2020-01-01T00:00:00Z")
     drain()
     assert outcome() == {"email": ("expired", "expired"), "in_app": ("expired", "expired")}
+    assert {one.explanation["expiresAt"] for one in Delivery.objects.all()} == {"2020-01-01T00:00:00Z"}
     assert Event.objects.get().status == EventStatus.EXPIRED
 
 

@@ -49,7 +49,7 @@ def test_to_a_corrected_address(api, tenant):
     assert answer.status_code == 202, answer.json()
     dead.refresh_from_db()
     assert (dead.status, dead.address) == (Status.PENDING, "ada@example.com")
-    assert dead.explanation.pop("replayedAt")
+    assert dead.explanation.pop("replayedAt").endswith("Z")
     assert dead.explanation == {"routedByRule": "7", "correctedFrom": "ada@exmaple.com"}
 
 
