@@ -187,5 +187,7 @@ def _die_with_parent(number: signal.Signals, parent: int) -> None:
 
 def _last_lines(path: Path, count: int) -> list[str]:
     with path.open("rb") as file:
-        file.seek(max(0, path.stat().st_size - 64 * 1024))
-        return file.read().decode(errors="replace").splitlines()[-count:]
+        start = file.seek(max(0, path.stat().st_size - 64 * 1024))
+        lines = file.read().decode(errors="replace").splitlines()
+    whole = lines[1:] if start and len(lines) > 1 else lines  # the first may have begun before
+    return whole[-count:]

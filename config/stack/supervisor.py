@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TypeVar
 
 from config.stack import leftovers
-from config.stack.logs import FollowedLog, readable
+from config.stack.logs import FollowedLog, last_words
 from config.stack.parts import FORK, Forked, Part
 from config.stack.servers import START_TIMEOUT_S, EmbeddedServer, ServerError
 
 _TICK_S = 0.1
 _TIDY_EVERY_S = 5.0
 _TAIL_LINES = 12
+_TAIL_READ = 200  # lines: of a flood, what was said before it is worth a line as well
 # A part that lived this long has recovered: its next death is a first one again.
 _RECOVERED_AFTER_S = 60.0
 _LONGEST_DELAY_S = 10.0
@@ -98,8 +99,8 @@ class Supervisor:
             answer: Answer = receiver.recv()
         except EOFError:
             process.wait()
-            lines = log_file.read_text().splitlines()[-_TAIL_LINES:]
-            raise StartError(f"{what} failed:\n" + "\n".join(map(readable, lines))) from None
+            words = last_words(log_file.read_text().splitlines()[-_TAIL_READ:], _TAIL_LINES)
+            raise StartError(f"{what} failed:\n" + "\n".join(words)) from None
         process.wait()
         return answer
 
@@ -184,8 +185,8 @@ class Supervisor:
         delay = kept.note_death()
         when = f"in {delay:.0f} s" if delay >= 1 else "now"
         self.say(f"{part.name} ended ({_how(code)}); starting it again {when}. Its last lines:")
-        for line in part.log_tail(_TAIL_LINES).splitlines():
-            self.say(f"    {readable(line)}")
+        for line in last_words(part.log_tail(_TAIL_READ).splitlines(), _TAIL_LINES):
+            self.say(f"    {line}")
 
     def _start_again(self, kept: Kept) -> None:
         try:

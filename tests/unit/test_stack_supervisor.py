@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from config.stack import leftovers
-from config.stack.logs import FollowedLog, readable
+from config.stack.logs import FollowedLog, last_words
 from config.stack.parts import CommandPart, ForkedPart, wait_until
 from config.stack.paths import PROJECT_DIR, stack_paths
 from config.stack.signals import StopRequests
@@ -63,6 +63,14 @@ class Broken(CommandPart):
 
     def command(self):
         return [sys.executable, "-c", "print('what went wrong'); raise SystemExit(3)"]
+
+
+class Flooded(CommandPart):
+    name = "flooded"
+
+    def command(self):
+        line = json.dumps({"level": "info", "message": "attempt_failed", "provider": "smtp", "code": "421"})
+        return [sys.executable, "-c", f"for _ in range(100): print({line!r})\nraise SystemExit(3)"]
 
 
 class Watch:
@@ -113,6 +121,12 @@ def test_a_part_that_always_dies_does_not_spin(stack, watch):
     watch.tick_until(lambda: sum("broken ended (exit code 3)" in line for line in watch.said) == 2)
     assert any("starting it again in 1 s" in line for line in watch.said)
     assert any("what went wrong" in line for line in watch.said)
+
+
+def test_the_last_lines_of_a_part_say_what_happened(stack, watch):
+    watch.supervisor.start([Flooded(stack)])
+    watch.tick_until(lambda: len(watch.said) > 1)
+    assert watch.said[1] == "    100 × info: attempt_failed provider=smtp code=421"
 
 
 def test_a_part_that_cannot_be_started_is_tried_again(stack, watch):
@@ -292,10 +306,69 @@ class TestLogs:
         self.write(log, {"level": "error", "message": "afterwards"})
         assert list(followed.important_lines()) == ["afterwards"]
 
-    def test_a_line_is_made_readable(self):
-        assert readable(json.dumps({"level": "info", "message": "m"})) == "info: m"
-        assert readable(json.dumps({"level": "error", "message": "m", "exception": "E"})) == "error: m\nE"
-        assert readable("plain") == "plain"
+
+class TestLastWords:
+    """What is shown of a part's log when it died."""
+
+    def said(self, *entries: object, most: int = 12) -> list[str]:
+        return last_words([entry if isinstance(entry, str) else json.dumps(entry) for entry in entries], most)
+
+    def failed(self, **fields: object) -> dict[str, object]:
+        entry = {"channel": "email", "delivery_id": "d1", "provider": "smtp", "code": "421"}
+        return {"level": "info", "message": "attempt_failed", **entry, "logger": "l", "timestamp": "t", **fields}
+
+    def test_fields_are_shown_and_ids_last(self):
+        entry = self.failed(attempt=2, error='try "later"', detail={"a": [1]}, empty="", none=None, task_id="t1")
+        (line,) = self.said(entry)
+        assert line.startswith("info: attempt_failed channel=email provider=smtp code=421 attempt=2 error=")
+        assert line.endswith('error="try \\"later\\"" detail={"a": [1]} delivery_id=d1')
+
+    def test_other_lines_are_shown_as_they_are(self):
+        assert self.said("plain", "[1]", '{"level": "info"}') == ["plain", "[1]", '{"level": "info"}']
+
+    def test_a_long_line_or_value_is_cut(self):
+        (cut,) = self.said(self.failed(code="x" * 500))
+        assert f"code={'x' * 79}… delivery_id=d1" in cut
+        for entry in ("y" * 500, self.failed(**{f"key{n}": "z" * 70 for n in range(5)})):
+            (line,) = self.said(entry)
+            assert (len(line), line[-1]) == (160, "…")
+
+    def test_repetitions_are_said_once_with_their_number(self):
+        flood = [self.failed(delivery_id=f"d{number}") for number in range(50)]
+        assert self.said({"level": "error", "message": "first"}, *flood[:25], self.failed(code="500"), *flood[25:]) == [
+            "error: first",
+            "info: attempt_failed channel=email provider=smtp code=500 delivery_id=d1",
+            "50 × info: attempt_failed channel=email provider=smtp code=421",
+        ]
+
+    def test_ids_that_are_the_same_stay(self):
+        assert self.said(self.failed(), self.failed())[0].endswith("delivery_id=d1")
+
+    def test_a_traceback_keeps_its_order(self):
+        assert self.said("in f", "^^", "in g", "^^", "in g", "in g", "end") == ["in f", "^^", "in g", "^^", "2 × in g", "end"]
+
+    def test_an_exception_shows_where_it_was_raised(self):
+        trace = "Traceback\n  File a\n    f()\n    ^^^\n  File b\n    g()\n    ^^^\nKeyError: 'x'"
+        assert self.said({"level": "error", "message": "m", "exception": trace}) == [
+            "error: m",
+            "  File b",
+            "    g()",
+            "KeyError: 'x'",
+        ]
+
+    @given(
+        st.lists(
+            st.one_of(st.text(), st.fixed_dictionaries(dict.fromkeys(("level", "message", "exception", "error"), st.text())))
+        )
+    )
+    def test_there_are_never_more_lines_than_asked_for(self, entries):
+        log = "\n".join(entry if isinstance(entry, str) else json.dumps(entry) for entry in entries)
+        said = last_words(log.splitlines(), 12)
+        assert len(said) <= 12
+        assert all(len(line) <= 160 and len(line.splitlines()) <= 1 for line in said)
+
+    def test_the_newest_are_kept(self):
+        assert self.said(*map(str, range(30))) == [str(number) for number in range(18, 30)]
 
 
 MAKE = """
