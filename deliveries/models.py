@@ -168,6 +168,10 @@ class Attempt(models.Model):
 
     class Meta:
         ordering = ("number", "id")
+        indexes = [
+            # What may have gone out twice: few among many, and looked for after a worker died.
+            models.Index(fields=["delivery"], condition=models.Q(outcome=AttemptOutcome.AMBIGUOUS), name="attempt_ambiguous")
+        ]
 
     def __str__(self) -> str:
         return f"attempt {self.number}: {self.get_outcome_display()}"

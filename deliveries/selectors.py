@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet, Subquery
 from django.db.models.functions import Left
 from django.db.models.lookups import Exact, StartsWith
 
-from deliveries.models import ADDRESS_INDEXED, Delivery
+from deliveries.models import ADDRESS_INDEXED, Attempt, AttemptOutcome, Delivery
 from deliveries.states import Status
 from tenants.ids import created_within
-from tenants.models import Tenant
+from tenants.models import ProviderAccount, Tenant
 from tenants.vocabulary import Channel
 
 
@@ -29,6 +29,8 @@ class DeliveryFilter:
     event_type: str | None = None
     channel: Channel | None = None
     status: Status | None = None
+    ambiguous: bool | None = None
+    """Whether an attempt of it is ambiguous: it may have gone out twice."""
     since: datetime | None = None
     until: datetime | None = None
 
@@ -43,12 +45,33 @@ def deliveries_matching(tenant: Tenant, wanted: DeliveryFilter) -> QuerySet[Deli
         "status": wanted.status,
     }
     given = {name: value for name, value in exact.items() if value is not None}
-    return Delivery.objects.for_tenant(tenant).filter(created_within(wanted.since, wanted.until), **given)
+    deliveries = Delivery.objects.for_tenant(tenant).filter(created_within(wanted.since, wanted.until), **given)
+    return deliveries if wanted.ambiguous is None else deliveries.filter(has_ambiguous_attempt(wanted.ambiguous))
+
+
+def has_ambiguous_attempt(wanted: bool) -> Q:
+    """Deliveries of which nobody knows whether an attempt of theirs went out; those without one, if not `wanted`."""
+    # Answered by the index on just these attempts.
+    found = Q(Exists(Attempt.objects.filter(delivery=OuterRef("pk"), outcome=AttemptOutcome.AMBIGUOUS)))
+    return found if wanted else ~found
 
 
 def deliveries_with_history(tenant: Tenant) -> QuerySet[Delivery]:
-    """The tenant's deliveries with their attempts and receipts."""
-    return Delivery.objects.for_tenant(tenant).prefetch_related("attempts", "receipts")
+    """The tenant's deliveries with their attempts and receipts; the accounts that acted are named, as `account_name`."""
+    attempts = Prefetch("attempts", attempts_with_account(Attempt.objects.all()))
+    deliveries = Delivery.objects.for_tenant(tenant).annotate(account_name=_account_name("tenant_id"))
+    return deliveries.prefetch_related(attempts, "receipts")
+
+
+def attempts_with_account(attempts: QuerySet[Attempt]) -> QuerySet[Attempt]:
+    """With `account_name`: what the tenant calls the account that acted; None without one, or when it is deleted."""
+    return attempts.annotate(account_name=_account_name("delivery__tenant_id"))
+
+
+def _account_name(tenant_id: str) -> Subquery:
+    """In the statement that reads the rows. An account is only ever named to its own tenant."""
+    acting = ProviderAccount.objects.filter(pk=OuterRef("provider_account_id"), tenant_id=OuterRef(tenant_id))
+    return Subquery(acting.values("name"))
 
 
 def events_of_user(user_id: str, limit: int) -> dict[int, set[str]]:

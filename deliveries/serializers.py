@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import msgspec
 from rest_framework import serializers
 
-from deliveries.models import AttemptOutcome, Delivery, ReceiptKind
+from deliveries.models import Attempt, AttemptOutcome, Delivery, ReceiptKind
 from deliveries.replay import MOST_REPLAYED
 from deliveries.retry import LONGEST_DELAY_S, MOST_RETRIES
 from deliveries.retry_schedules import SOURCES
@@ -41,6 +41,15 @@ class InstantField(serializers.DateTimeField):
             return _FIRST if moment.year == 1 else _LAST
 
 
+class TrueOrFalse(serializers.BooleanField):
+    """A query parameter's `true` or `false`, and nothing that looks like them."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        if data not in {"true", "false"}:
+            self.fail("invalid", input=data)
+        return bool(data == "true")
+
+
 class DeliveryQuery(Query):
     paged = True
 
@@ -49,6 +58,11 @@ class DeliveryQuery(Query):
     event_type = serializers.CharField(required=False, max_length=200, trim_whitespace=False)
     channel = CodedField(Channel, required=False)
     status = CodedField(Status, required=False)
+    ambiguous = TrueOrFalse(
+        required=False,
+        help_text="true: those with an attempt of which nobody knows whether it went out, so the recipient may have it twice. "
+        "false: those without.",
+    )
 
     def get_fields(self) -> dict[str, Any]:
         times = {
@@ -86,10 +100,25 @@ class RetriedSerializer(CamelSerializer):
     replayed = serializers.ListField(child=serializers.UUIDField(), help_text="Those that were dead letters, and are no more.")
 
 
+class ActingAccount(CamelSerializer):
+    """The tenant's own account that acted, of a row that `selectors` read with its name."""
+
+    id = serializers.UUIDField(source="provider_account_id")
+    name = serializers.CharField(source="account_name", allow_null=True, help_text="Null for one that is deleted since.")
+
+    def __init__(self, **kwargs: Any) -> None:
+        help_text = "The tenant's own account that acted; null for the installation's and for the sandbox."
+        super().__init__(source="*", allow_null=True, help_text=help_text, **kwargs)
+
+    def get_attribute(self, instance: Delivery | Attempt) -> Delivery | Attempt | None:
+        return instance if instance.provider_account_id else None
+
+
 class AttemptSerializer(CamelSerializer):
     number = serializers.IntegerField()
     outcome = serializers.ChoiceField(choices=AttemptOutcome.labels, source="get_outcome_display")
     provider = serializers.CharField()
+    provider_account = ActingAccount()
     sandbox = serializers.BooleanField()
     code = TextOrNull(help_text="The provider's code, or ours.")
     response = TextOrNull(help_text="An excerpt of the provider's answer.")
@@ -140,6 +169,7 @@ class DeliverySerializer(CamelSerializer):
 
 
 class DeliveryDetailSerializer(DeliverySerializer):
+    provider_account = ActingAccount()
     attempts = AttemptSerializer(many=True)
     receipts = ReceiptSerializer(many=True, help_text="What the provider reported after it took the message.")
 

@@ -8,12 +8,13 @@ from uuid import UUID
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.safestring import SafeString
 from unfold.admin import TabularInline
-from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter, RelatedDropdownFilter
+from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter, RadioFilter, RelatedDropdownFilter
 from unfold.dataclasses import UnfoldAction
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
@@ -35,7 +36,7 @@ from deliveries.admin.presentation import (
 from deliveries.explanations import sentence
 from deliveries.models import Attempt, Delivery, Receipt
 from deliveries.replay import AddressRefusedError, replay, replay_to
-from deliveries.selectors import deliveries_named
+from deliveries.selectors import attempts_with_account, deliveries_named, has_ambiguous_attempt
 from deliveries.states import OPEN, Status
 from tenants.dialogs import confirmation, leave_for
 from tenants.keyset import CreatedFilter, KeysetModelAdmin, NamedTypeFilter
@@ -51,6 +52,23 @@ _OUTCOME_COLOURS = {"sent": "success", "permanent": "danger"}
 _KIND_COLOURS = {"delivered": "success", "bounced": "danger", "complained": "danger"}
 
 
+class TwiceFilter(RadioFilter):
+    title = "may have gone out twice"
+    parameter_name = "ambiguous"
+    answers: ClassVar = {"true": True, "false": False}
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("true", "Yes"), ("false", "No")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
+        chosen = self.value()
+        if not chosen:
+            return queryset
+        if chosen not in self.answers:
+            raise IncorrectLookupParameters
+        return queryset.filter(has_ambiguous_attempt(self.answers[chosen]))
+
+
 class _WrittenOnceInline(ReadOnlyInline, TabularInline):
     """What a delivery brought with it: shown to those who may see the delivery, changed by nobody."""
 
@@ -64,7 +82,7 @@ class AttemptInline(_WrittenOnceInline):
     fields = readonly_fields = (
         "number",
         "outcome_label",
-        "provider",
+        "sender",
         "code",
         "response",
         "per_token",
@@ -76,6 +94,15 @@ class AttemptInline(_WrittenOnceInline):
     @display(description="Outcome")
     def outcome_label(self, attempt: Attempt) -> SafeString | str:
         return labelled(str(attempt.get_outcome_display()), _OUTCOME_COLOURS)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Attempt]:
+        return attempts_with_account(super().get_queryset(request))
+
+    @display(description="Provider")
+    def sender(self, attempt: Any) -> str:
+        """The kind, and which account of that kind: its name, or its id if it is deleted since."""
+        account = attempt.account_name or attempt.provider_account_id
+        return f"{attempt.provider} ({account})" if account else attempt.provider
 
     @display(description="Per token")
     def per_token(self, attempt: Attempt) -> SafeString | str:
@@ -128,6 +155,7 @@ class DeliveryAdmin(ReadOnlyAdmin, KeysetModelAdmin):
         NamedTypeFilter,
         ("created_at", CreatedFilter),
         ("sandbox", BooleanRadioFilter),
+        TwiceFilter,
     )
     list_select_related = ("tenant",)
     list_defer = ("subject", "body", "html", "data")

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
+from uuid import uuid4
 
 import pytest
 import schemathesis
@@ -30,7 +31,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from config.operations.probes import beat, probe
-from deliveries.models import Delivery, StatusEndpoint
+from deliveries.models import AttemptOutcome, Delivery, StatusEndpoint
 from deliveries.states import Status
 from notifications.models import Event
 from notifications.queues import QUEUES
@@ -39,6 +40,7 @@ from tenants.models import ProviderAccount
 from tenants.services import create_api_key, create_user_token
 from tenants.vocabulary import Channel, Scope
 from tests.factories import (
+    AttemptFactory,
     EventTypeFactory,
     PreferenceFactory,
     RecipientFactory,
@@ -83,7 +85,6 @@ def make_world() -> World:
     RecipientFactory(tenant=tenant, user_id=USER)
     event = Event.objects.create(tenant=tenant, event_id="evt_1", event_type="account", content_hash=b"", due_at=now())
     defaults = {"tenant": tenant, "event_id": "evt_1", "event_type": "account", "user_id": USER, "accepted_at": now()}
-    failed = Delivery.objects.create(channel=Channel.EMAIL, status=Status.FAILED, **defaults)
     item = Delivery.objects.create(channel=Channel.IN_APP, status=Status.SENT, sent_at=now(), **defaults)
     account = ProviderAccount.objects.create(
         tenant=tenant,
@@ -92,6 +93,11 @@ def make_world() -> World:
         name="Postmark",
         credentials={"server_token": "server-token", "webhook_secret": "postmark:webhook-secret"},
     )
+    failed = Delivery.objects.create(
+        channel=Channel.EMAIL, status=Status.FAILED, provider="postmark", provider_account_id=account.pk, **defaults
+    )
+    for acted in (account.pk, uuid4(), None):  # one that is there, one deleted since, the installation's
+        AttemptFactory(delivery=failed, provider_account_id=acted, outcome=AttemptOutcome.AMBIGUOUS)
     things = {
         "/api/admin/layouts/": {"id": Layout.objects.create(tenant=tenant, name="Brand", html="{{ content }}").pk},
         "/api/admin/templates/": {"id": TemplateFactory(tenant=tenant).pk},

@@ -17,6 +17,7 @@ from deliveries import bells
 from deliveries.models import AttemptOutcome, Delivery, ReceiptKind
 from deliveries.states import Status
 from tenants import redis
+from tenants.models import ProviderAccount
 from tenants.vocabulary import Channel
 from tests.factories import AttemptFactory, DeliveryFactory, ReceiptFactory
 from tests.staff import staff_client, superuser_client
@@ -118,6 +119,19 @@ def test_a_tenant_is_filtered_by(root, tenant, stranger):
     assert listed(root, f"tenant__id__exact={tenant.pk}") == [str(kept.pk)]
 
 
+def test_what_may_have_gone_out_twice_is_filtered_by(root, tenant, stranger):
+    doubtful = [
+        AttemptFactory(delivery__tenant=one, delivery__created_at=NOON, outcome=AttemptOutcome.AMBIGUOUS).delivery
+        for one in (tenant, stranger)
+    ]
+    certain = [DeliveryFactory(tenant=tenant), AttemptFactory(delivery__tenant=tenant, delivery__created_at=NOON).delivery]
+    assert listed(root, "ambiguous=true") == [str(one.pk) for one in reversed(doubtful)]
+    assert listed(root, "ambiguous=false") == [str(one.pk) for one in certain]
+    assert listed(root, f"ambiguous=true&older={doubtful[1].pk}") == [str(doubtful[0].pk)]
+    assert listed(root, f"ambiguous=true&tenant__id__exact={stranger.pk}") == [str(doubtful[1].pk)]
+    assert "May have gone out twice" in root.get(LIST).content.decode().replace("may have", "May have")
+
+
 def test_an_id_finds_its_delivery_and_a_stranger_to_all_finds_nothing(root, tenant):
     delivery = DeliveryFactory(tenant=tenant)
     assert listed(root, f"q={delivery.pk}") == [str(delivery.pk)]
@@ -146,6 +160,8 @@ def test_a_name_that_means_two_things_finds_both(root, tenant):
         "created_at_from_0=2026-03-01&created_at_from_1=%00",
         "created_at_to_0=9999-12-31",
         "sandbox__exact=maybe",
+        "ambiguous=maybe",
+        "ambiguous=%00",
         "body__contains=secret",
         "p=-1",
         "o=1.2.-3",
@@ -167,6 +183,8 @@ def test_no_parameter_is_too_odd(root, tenant, query):
         "tenant__id__exact={tenant}&channel__exact=1",
         "event_type=account",
         "created_at_from_0=2026-01-01&created_at_to_0=2026-12-31",
+        "ambiguous=true",
+        "ambiguous=false&older={id}",
         "q=user_1",
         "q=nothing-of-the-kind",
     ],
@@ -241,6 +259,20 @@ def test_a_delivery_is_shown_with_its_reason_in_words_its_attempts_and_its_event
     for shown in ("ambiguous", "broke after DATA", "transient", '"token-1": "slow"', '"order_id": 4711', "ada@example.com"):
         assert shown in text
     assert f"{reverse('admin:notifications_event_changelist')}?q={quote('evt 1/2', safe='')}".replace("%20", "+") in text
+
+
+def test_attempts_name_the_account_beside_its_kind_and_another_tenants_never(root, tenant, stranger):
+    own, other = (
+        ProviderAccount.objects.create(tenant=one, channel=Channel.EMAIL, kind="smtp", name=name)
+        for one, name in ((tenant, "<Main>"), (stranger, "Theirs"))
+    )
+    delivery = DeliveryFactory(tenant=tenant)
+    for number, account in enumerate((own.pk, other.pk, None), start=1):
+        AttemptFactory(delivery=delivery, number=number, provider_account_id=account)
+    text = root.get(page_of(delivery)).content.decode()
+    assert "smtp (&lt;Main&gt;)" in text
+    assert f"smtp ({other.pk})" in text
+    assert "Theirs" not in text
 
 
 @pytest.mark.parametrize(

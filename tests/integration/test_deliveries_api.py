@@ -6,12 +6,15 @@ from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
 import pytest
+from django.db import connection
 from django.utils.timezone import now
 
 from deliveries import bells
 from deliveries.models import AttemptOutcome, Delivery
+from deliveries.selectors import DeliveryFilter, deliveries_matching
 from deliveries.states import Status
 from tenants import redis
+from tenants.models import ProviderAccount
 from tenants.vocabulary import Channel, Scope
 from tests.conftest import client_for, user_client
 from tests.factories import AttemptFactory, DeliveryFactory
@@ -125,6 +128,11 @@ def test_a_row_whose_clock_was_a_little_ahead_of_its_id_is_still_found(api, tena
         ("channel=1", "channel"),
         ("status=SENT", "status"),
         ("status=", "status"),
+        ("ambiguous=", "ambiguous"),
+        ("ambiguous=1", "ambiguous"),
+        ("ambiguous=True", "ambiguous"),
+        ("ambiguous=null", "ambiguous"),
+        ("ambiguous=true&ambiguous=true", "ambiguous"),
         ("userId=", "userId"),
         ("userId=a%00b", "userId"),
         ("userId=" + "x" * 256, "userId"),
@@ -201,6 +209,7 @@ def test_one_delivery_comes_with_its_attempts_in_order(api, tenant):
         "number": 1,
         "outcome": "transient",
         "provider": "smtp",
+        "providerAccount": None,
         "sandbox": False,
         "code": "421",
         "response": "try later",
@@ -210,6 +219,86 @@ def test_one_delivery_comes_with_its_attempts_in_order(api, tenant):
     assert [(one["number"], one["outcome"], one["detail"]) for one in shown["attempts"]][1:] == [
         (2, "throttled", {"token": "gone"})
     ]
+
+
+def test_what_may_have_gone_out_twice_is_told_from_the_rest(api, stranger_api, tenant, stranger):
+    doubtful = [DeliveryFactory(tenant=tenant, created_at=NOON + timedelta(hours=n)) for n in range(3)]
+    for delivery in doubtful:
+        AttemptFactory(delivery=delivery, outcome=AttemptOutcome.AMBIGUOUS, code="interrupted")
+        AttemptFactory(delivery=delivery, number=2, outcome=AttemptOutcome.AMBIGUOUS, code="interrupted")
+        AttemptFactory(delivery=delivery, number=3)
+    certain = [DeliveryFactory(tenant=tenant, created_at=NOON), AttemptFactory(delivery__tenant=tenant).delivery]
+    other = AttemptFactory(delivery__tenant=stranger, outcome=AttemptOutcome.AMBIGUOUS).delivery
+    pages, url = [], "/api/deliveries?ambiguous=true&limit=2"
+    while url:
+        page = api.get(url)
+        pages += [ids(page)]
+        url = page.json()["next"]
+    assert pages == [[str(doubtful[2].id), str(doubtful[1].id)], [str(doubtful[0].id)]]
+    assert set(ids(api.get("/api/deliveries?ambiguous=false"))) == {str(one.id) for one in certain}
+    assert len(ids(api.get("/api/deliveries"))) == 5
+    assert ids(stranger_api.get("/api/deliveries?ambiguous=true")) == [str(other.id)]
+    assert ids(api.get("/api/deliveries?ambiguous=true&status=failed")) == []
+
+
+def test_ambiguous_attempts_are_found_through_their_own_index(tenant):
+    """By the planner, with sequential scans made costly; over a big table it chooses so by itself."""
+    for number in range(100):
+        AttemptFactory(delivery__tenant=tenant, outcome=AttemptOutcome.AMBIGUOUS if number == 7 else AttemptOutcome.SENT)
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE deliveries_delivery; ANALYZE deliveries_attempt; SET LOCAL enable_seqscan = off")
+    for ambiguous in (True, False):
+        found = deliveries_matching(tenant, DeliveryFilter(ambiguous=ambiguous)).order_by("-id")[:51]
+        assert "attempt_ambiguous" in found.explain(), ambiguous
+
+
+@pytest.fixture
+def accounts(tenant, stranger):
+    """An account of the tenant's, one that it has deleted, and one of another tenant's."""
+    own, deleted, other = (
+        ProviderAccount.objects.create(tenant=one, channel=Channel.EMAIL, kind="smtp", name=name)
+        for one, name in ((tenant, "Main"), (tenant, "Old"), (stranger, "Theirs"))
+    )
+    gone = deleted.pk
+    deleted.delete()
+    return own.pk, gone, other.pk
+
+
+def test_the_account_that_acted_is_named(api, tenant, accounts):
+    own, gone, other = accounts
+    delivery = DeliveryFactory(tenant=tenant, provider="smtp", provider_account_id=own, attempt_count=4)
+    for number, account in enumerate((None, gone, other, own), start=1):
+        AttemptFactory(delivery=delivery, number=number, provider_account_id=account)
+    shown = api.get(f"/api/deliveries/{delivery.id}").json()
+    main = {"id": str(own), "name": "Main"}
+    assert shown["providerAccount"] == main
+    assert [one["providerAccount"] for one in shown["attempts"]] == [
+        None,
+        {"id": str(gone), "name": None},
+        {"id": str(other), "name": None},  # not the other tenant's word for it
+        main,
+    ]
+
+
+@pytest.mark.parametrize("which", [0, 1, 2])
+def test_a_delivery_names_its_account_only_if_it_is_the_tenants(api, tenant, accounts, which):
+    delivery = DeliveryFactory(tenant=tenant, provider_account_id=accounts[which], status=Status.FAILED)
+    named = {"id": str(accounts[which]), "name": "Main" if which == 0 else None}
+    assert api.get(f"/api/deliveries/{delivery.id}").json()["providerAccount"] == named
+    assert api.post(f"/api/deliveries/{delivery.id}/retry").json()["providerAccount"] == named
+
+
+def test_the_installations_account_is_none_of_the_tenants(api, tenant):
+    assert api.get(f"/api/deliveries/{DeliveryFactory(tenant=tenant).id}").json()["providerAccount"] is None
+
+
+def test_naming_the_accounts_costs_no_further_statement(api, tenant, accounts, django_assert_num_queries):
+    delivery = DeliveryFactory(tenant=tenant, provider_account_id=accounts[0])
+    api.get("/api/deliveries")  # records the key's use
+    for number in range(1, 9):
+        AttemptFactory(delivery=delivery, number=number, provider_account_id=accounts[number % 3])
+    with django_assert_num_queries(4):  # the key, the delivery, its attempts, its receipts
+        assert len(api.get(f"/api/deliveries/{delivery.id}").json()["attempts"]) == 8
 
 
 def test_the_next_attempt_is_shown_only_where_there_will_be_one(api, tenant):
