@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 from django.urls import reverse
+from django.utils.timezone import now
 
 from deliveries import bells
+from deliveries.claims import claim_deliveries
 from deliveries.models import Delivery
 from deliveries.states import Status
 from tenants import redis
@@ -111,6 +114,13 @@ def test_what_was_canceled_in_its_last_attempt_can_be_sent_all_the_same(api, ten
     assert api.post(f"/api/deliveries/{dead.pk}/retry").status_code == 202
     dead.refresh_from_db()
     assert set(dead.explanation) == {"replayedAt"}
+
+
+@pytest.mark.parametrize("written", ["2026-03-01T12:00:00Z", "2026-03-01T12:00:00+00:00"])
+def test_the_time_of_a_replay_is_read_back_however_it_is_written(tenant, written):
+    DeliveryFactory(tenant=tenant, status=Status.PENDING, explanation={"replayedAt": written})
+    (claimed,) = claim_deliveries(channel=Channel.EMAIL, limit=1, now=now() + timedelta(seconds=1))
+    assert claimed.replayed_at == datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 def test_staff_correct_the_address_in_the_question(tenant):
