@@ -128,7 +128,7 @@ class DeliverySerializer(CamelSerializer):
     attempt_count = serializers.IntegerField()
     next_attempt_at = serializers.SerializerMethodField(method_name="get_next_attempt_at")
     error = TextOrNull()
-    accepted_at = serializers.DateTimeField(help_text="When the event was accepted.")
+    accepted_at = serializers.DateTimeField(help_text="When the event was accepted; of one for later, when it fell due.")
     created_at = serializers.DateTimeField()
     sent_at = serializers.DateTimeField(allow_null=True)
     delivered_at = serializers.DateTimeField(allow_null=True)

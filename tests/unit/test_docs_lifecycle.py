@@ -115,7 +115,7 @@ def test_the_figures_are_those_of_the_code():
     assert len(POLICY.delays_s) + 1 == 6
     assert "After the sixth attempt" in PAGE.replace("\n", " ")
     assert (POLICY.jitter, POLICY.longest_wait_s, POLICY.most_attempts, POLICY.longest_life.days) == (0.2, 3600, 100, 3)
-    assert (breaker.FAILURES, breaker.WINDOW_S, breaker.COOL_DOWN_S, breaker.LONGEST_COOL_DOWN_S) == (5, 15, 5, 300)
+    assert (breaker.FAILURES, breaker.WINDOW_S, breaker.COOL_DOWN_S, breaker.LONGEST_COOL_DOWN_S) == (5, 15, 5, 60)
     assert Provider.hopeless_after == 8
     assert (SUSPECT_AFTER, MOST_INTERRUPTIONS) == (2, 5)
     assert f"claimed by `enrich` for {EVENT_LEASE.seconds} seconds" in PAGE
