@@ -294,4 +294,5 @@ def _message(account: ConfiguredProvider, channel: Channel, handed: Handed) -> M
         user_id=delivery.user_id,
         created_at=delivery.created_at,
         account_id=account.account_id,
+        expires_at=delivery.expires_at,
     )

@@ -93,7 +93,11 @@ class AttemptSerializer(CamelSerializer):
     sandbox = serializers.BooleanField()
     code = TextOrNull(help_text="The provider's code, or ours.")
     response = TextOrNull(help_text="An excerpt of the provider's answer.")
-    detail = serializers.JSONField(allow_null=True, help_text="For push: the outcome for each token.")
+    detail = serializers.JSONField(
+        allow_null=True,
+        help_text="For push: the outcome for each token. `passedOver`: the accounts that were not asked before this one, "
+        "because their circuits were open.",
+    )
     started_at = serializers.DateTimeField()
     duration_ms = serializers.IntegerField()
 

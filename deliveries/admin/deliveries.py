@@ -67,7 +67,7 @@ class AttemptInline(_WrittenOnceInline):
         "provider",
         "code",
         "response",
-        "per_token",
+        "shown_detail",
         "started_at",
         "duration",
     )
@@ -77,8 +77,8 @@ class AttemptInline(_WrittenOnceInline):
     def outcome_label(self, attempt: Attempt) -> SafeString | str:
         return labelled(str(attempt.get_outcome_display()), _OUTCOME_COLOURS)
 
-    @display(description="Per token")
-    def per_token(self, attempt: Attempt) -> SafeString | str:
+    @display(description="Detail")
+    def shown_detail(self, attempt: Attempt) -> SafeString | str:
         return pretty(attempt.detail)
 
     @display(description="Began")
