@@ -27,7 +27,7 @@ WINDOW_S: Final = 15
 FAILURES: Final = 5
 """As many in a window, and at least half of all calls, open the circuit."""
 COOL_DOWN_S: Final = 5.0
-LONGEST_COOL_DOWN_S: Final = 300.0
+LONGEST_COOL_DOWN_S: Final = 60.0
 PROBE_S: Final = 40.0
 """After this long a probe is given up for lost with its worker (the lease of deliveries), and another may be sent."""
 _FORGOTTEN_S: Final = 3600

@@ -49,10 +49,10 @@ WHERE due.waiting > 0
 # `= ANY(…)` beside the join makes the planner look rows up by id; it would rather read a table it thinks small.
 _CLAIM = """
 WITH due AS (
-    SELECT picked.id, picked.status
+    SELECT picked.id, picked.status, picked.lease_until
     FROM unnest(%(priorities)s::smallint[], %(tenants)s::int[], %(shares)s::int[]) AS pair (priority, tenant_id, share),
     LATERAL (
-        SELECT d.id, d.status FROM deliveries_delivery d
+        SELECT d.id, d.status, d.lease_until FROM deliveries_delivery d
         WHERE d.channel = %(channel)s AND d.status IN (0, 1) AND d.priority = pair.priority AND d.tenant_id = pair.tenant_id
           AND d.next_attempt_at <= %(now)s AND (d.lease_until IS NULL OR d.lease_until < %(now)s)
         ORDER BY d.next_attempt_at LIMIT pair.share
@@ -65,7 +65,8 @@ SET status = 1, lease_until = %(lease_until)s, attempt_count = d.attempt_count +
 FROM due WHERE d.id = ANY(ARRAY(SELECT id FROM due)) AND d.id = due.id
 RETURNING d.id, d.tenant_id, d.event_id, d.event_type, d.user_id, d.priority, d.sandbox, d.address, d.subject, d.body, d.html,
     d.data::text, d.attempt_count, d.retry_count, d.interruption_count, d.expires_at, d.accepted_at, d.created_at,
-    d.lease_until, due.status = 1, COALESCE(d.explanation ? 'cancelRequested', false),
+    d.lease_until, CASE WHEN due.status = 1 THEN COALESCE(due.lease_until, %(now)s) - %(lease)s * interval '1 second' END,
+    COALESCE(d.explanation ? 'cancelRequested', false),
     (d.explanation ->> 'replayedAt')::timestamptz
 """
 
@@ -94,8 +95,8 @@ class ClaimedDelivery(msgspec.Struct, frozen=True, gc=False):
     accepted_at: datetime
     created_at: datetime
     lease_until: datetime
-    interrupted: bool
-    """The attempt before this one began and was never recorded: its worker died."""
+    interrupted_at: datetime | None
+    """When the attempt before this one was taken up, if it was never recorded: its worker died."""
     is_canceled: bool = False
     """Its event was canceled during an attempt; there is to be no other."""
     replayed_at: datetime | None = None
@@ -127,6 +128,7 @@ def claim_deliveries(
                 "shares": int_array(share for _, share in shares),
                 "now": now,
                 "lease_until": now + lease_of(channel),
+                "lease": lease_of(channel).total_seconds(),
             },
         )
         rows = cursor.fetchall()

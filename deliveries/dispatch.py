@@ -50,7 +50,7 @@ def dispatch(channel: Channel) -> int:
     """Send what is due on `channel`, one claim's worth; returns how many deliveries were claimed."""
     with transaction.atomic():  # a lost attempt is written down with the claim that finds it, or by the next
         claimed = claim_deliveries(channel=channel, limit=CLAIM_SIZE[channel], now=clock(), without=desks.waited_for(channel))
-        chosen = _triage(claimed)
+        chosen = _triage(channel, claimed)
     if chosen:
         with desks.in_hand(channel, map(_party, chosen)) as hand:
             for part in send_claimed(channel, chosen):
@@ -62,13 +62,17 @@ def _party(delivery: ClaimedDelivery) -> desks.Party:
     return desks.Party(delivery.priority, delivery.tenant_id)
 
 
-def _triage(claimed: Sequence[ClaimedDelivery]) -> Sequence[ClaimedDelivery]:
+def _triage(channel: Channel, claimed: Sequence[ClaimedDelivery]) -> Sequence[ClaimedDelivery]:
     """What of a claim is worked on now; the rest is given back.
 
     A delivery that was in hand when workers died may be why they died: it works alone, so that it neither takes others with
     it nor makes them suspects. Whether a claim goes to the sound or to one suspect is tossed for; neither waits for ever.
     """
-    create_attempts(rows=[interrupted_attempt(one) for one in claimed if one.interrupted])
+    lost = [one for one in claimed if one.interrupted_at is not None]
+    if lost:
+        create_attempts(rows=[interrupted_attempt(one) for one in lost])
+        metrics.count_interrupted(channel, len(lost))
+        logger.warning("attempts_interrupted", channel=channel.label, delivery_ids=[str(one.id) for one in lost])
     suspects = [one for one in claimed if one.interruption_count >= SUSPECT_AFTER]
     if not suspects:
         return claimed

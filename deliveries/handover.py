@@ -29,7 +29,7 @@ from tenants.vocabulary import Channel, Priority
 _ACCOUNTS_AT_ONCE: Final = 64
 _BEGIN_WITHIN_S: Final = 12.0
 """Later than this no message of a claim is begun with any account: the longest call, 20 s, must end within the lease."""
-_PART_S: Final = 0.1
+_PART_S: Final = 0.03
 """What comes to its end within this time is given back together: a crash leaves that in doubt, a record costs trips."""
 _PROBE_TAKES_S: Final = 1.0
 """For how long those wait who stand behind a probe."""
@@ -212,7 +212,8 @@ def _admitted(
         answer = answers[circuit] if circuit is not None else None
         if isinstance(answer, Open):
             handed.passed_over.append(account.label)
-            handed.hold_back("circuit_open", f"{account.label} fails, and is left alone for a while.", answer.for_s)
+            names = " and ".join(handed.passed_over)
+            handed.hold_back("circuit_open", f"Left alone for a while, having failed: {names}.", answer.for_s)
             go_elsewhere(handed)
             continue
         if isinstance(answer, Probe) and circuit is not None:
@@ -293,4 +294,5 @@ def _message(account: ConfiguredProvider, channel: Channel, handed: Handed) -> M
         user_id=delivery.user_id,
         created_at=delivery.created_at,
         account_id=account.account_id,
+        expires_at=delivery.expires_at,
     )

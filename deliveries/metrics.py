@@ -34,7 +34,10 @@ DELIVERIES = Counter(
     ["channel", "status"],
 )
 LATENCY = BulkHistogram(
-    "notifications_delivery_seconds", "From the event's acceptance to the hand-over.", ["channel"], buckets=_LATENCIES
+    "notifications_delivery_seconds",
+    "From the event's acceptance, or its scheduled time, to the hand-over.",
+    ["channel"],
+    buckets=_LATENCIES,
 )
 ATTEMPTS = Counter("notifications_attempts", "Tries to hand a delivery over.", ["channel", "provider", "outcome"])
 CALLS = BulkHistogram(
@@ -72,6 +75,11 @@ def observe_latency(channel: Channel, seconds: Sequence[float]) -> None:
     """Record the time from acceptance to hand-over of each delivery sent."""
     if seconds:
         LATENCY.labels(channel.label).observe_many(seconds)
+
+
+def count_interrupted(channel: Channel, count: int) -> None:
+    """Count attempts whose worker died: nobody knows any more with which provider."""
+    ATTEMPTS.labels(channel.label, "", AttemptOutcome.AMBIGUOUS.label).inc(count)
 
 
 def count_attempts(channel: Channel, provider: str, outcomes: Iterable[AttemptOutcome]) -> None:

@@ -130,7 +130,7 @@ def interrupted_attempt(delivery: ClaimedDelivery) -> NewAttempt:
         code="interrupted",
         response="The worker ended before the outcome was recorded.",
         detail=None,
-        started_at=clock(),
+        started_at=delivery.interrupted_at or clock(),
         duration_ms=0,
     )
 

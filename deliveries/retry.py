@@ -23,7 +23,7 @@ class RetryPolicy:
     most_attempts: int = 100
     """A provider that asks for patience does not use up retries, but this often it is asked at most."""
     longest_life: timedelta = timedelta(days=3)
-    """A delivery that waits for its provider so long, and has no `expires_at`, is given up."""
+    """A delivery that waits for its provider so long is given up, whenever it expires."""
 
 
 @dataclass(frozen=True, slots=True)

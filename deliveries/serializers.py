@@ -122,7 +122,11 @@ class AttemptSerializer(CamelSerializer):
     sandbox = serializers.BooleanField()
     code = TextOrNull(help_text="The provider's code, or ours.")
     response = TextOrNull(help_text="An excerpt of the provider's answer.")
-    detail = serializers.JSONField(allow_null=True, help_text="For push: the outcome for each token.")
+    detail = serializers.JSONField(
+        allow_null=True,
+        help_text="For push: the outcome for each token. `passedOver`: the accounts that were not asked before this one, "
+        "because their circuits were open.",
+    )
     started_at = serializers.DateTimeField()
     duration_ms = serializers.IntegerField()
 
@@ -157,7 +161,7 @@ class DeliverySerializer(CamelSerializer):
     attempt_count = serializers.IntegerField()
     next_attempt_at = serializers.SerializerMethodField(method_name="get_next_attempt_at")
     error = TextOrNull()
-    accepted_at = serializers.DateTimeField(help_text="When the event was accepted.")
+    accepted_at = serializers.DateTimeField(help_text="When the event was accepted; of one for later, when it fell due.")
     created_at = serializers.DateTimeField()
     sent_at = serializers.DateTimeField(allow_null=True)
     delivered_at = serializers.DateTimeField(allow_null=True)

@@ -78,7 +78,7 @@ UPDATE notifications_event e
 SET lease_until = %(lease_until)s, lease_id = %(lease_id)s, attempt_count = e.attempt_count + 1
 WHERE e.id = ANY(ARRAY(SELECT id FROM chosen))
 RETURNING e.id, e.tenant_id, e.event_id, e.event_type, e.user_id, e."to"::text, e.channels, e.priority, e.data::text,
-    e.metadata::text, e.sandbox, e.created_at, e.expires_at, e.cursor, e.plan::text, e.attempt_count
+    e.metadata::text, e.sandbox, e.created_at, e.due_at, e.expires_at, e.cursor, e.plan::text, e.attempt_count
 """
 
 
@@ -96,6 +96,7 @@ class ClaimedEvent(msgspec.Struct, frozen=True, gc=False):
     metadata: str
     sandbox: bool
     created_at: datetime
+    due_at: datetime
     expires_at: datetime | None
     cursor: int
     plan: Any

@@ -154,6 +154,7 @@ def _work(one: _Expanded, event_type: DeclaredType | None) -> Work:
         metadata=event.metadata,
         sandbox=event.sandbox,
         created_at=event.created_at,
+        due_at=event.due_at,
         expires_at=event.expires_at,
         next_cursor=one.page.cursor if one.page is not None else None,
         plan=one.sources if one.page is not None else None,

@@ -30,7 +30,22 @@ EventId = Annotated[str, Meta(min_length=1, max_length=255, description="The ide
 UserId = Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[^\x00-\x1f\x7f]+$")]
 ChannelName = Literal["email", "sms", "push", "in_app", "chat", "webhook"]
 PriorityName = Literal["low", "normal", "high", "urgent"]
-Moment = Annotated[datetime, Meta(tz=True)]
+ScheduledAt = Annotated[
+    datetime,
+    Meta(
+        tz=True,
+        description="Not processed before this time, given with its offset, a year ahead at most; at once if absent. "
+        "Until then the event may be canceled.",
+    ),
+]
+ExpiresAt = Annotated[
+    datetime,
+    Meta(
+        tz=True,
+        description="What no worker has in hand by this time, given with its offset, is not sent but `expired`; asked when "
+        "deliveries are written and before each round of attempts. After `scheduledAt`, if there is one.",
+    ),
+]
 
 
 class InlineRecipient(Struct, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
@@ -65,8 +80,8 @@ class EventIn(Struct, rename="camel", forbid_unknown_fields=True, omit_defaults=
     channels: Annotated[list[ChannelName], Meta(min_length=1, max_length=6)] | None = None
     priority: PriorityName | None = None
     data: dict[str, Any] | None = None
-    scheduled_at: Moment | None = None
-    expires_at: Moment | None = None
+    scheduled_at: ScheduledAt | None = None
+    expires_at: ExpiresAt | None = None
     metadata: dict[str, Any] | None = None
 
 

@@ -140,7 +140,7 @@ def _row(shared: _Shared, target: Target, verdict: Verdict, book: TemplateBook, 
         lease_until=now + IN_APP_LEASE if leased else None,
         expires_at=work.expires_at,
         error=outcome.error,
-        accepted_at=work.created_at,
+        accepted_at=max(work.created_at, work.due_at),
     )
 
 

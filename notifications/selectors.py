@@ -63,7 +63,8 @@ def timeline(event: Event, deliveries: Sequence[Delivery]) -> list[dict[str, Any
 
 def _event_entries(event: Event) -> Iterator[dict[str, Any]]:
     yield {"at": event.created_at, "type": "event.accepted"}
-    if event.scheduled_at is not None:
+    ended_first = event.processed_at is not None and event.scheduled_at is not None and event.processed_at < event.scheduled_at
+    if event.scheduled_at is not None and not ended_first:
         yield {"at": event.scheduled_at, "type": "event.due"}
     if event.processed_at is not None:
         entry: dict[str, Any] = {"at": event.processed_at, "type": f"event.{EventStatus(event.status).label}"}

@@ -55,5 +55,5 @@ def _claimed(row: NewDelivery, created_at: datetime) -> ClaimedDelivery:
         accepted_at=row.accepted_at,
         created_at=created_at,
         lease_until=row.lease_until,
-        interrupted=False,
+        interrupted_at=None,
     )

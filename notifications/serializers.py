@@ -65,8 +65,8 @@ class EventSerializer(CamelSerializer):
     data = serializers.JSONField()  # type: ignore[assignment] # as above
     metadata = serializers.JSONField()
     sandbox = serializers.BooleanField()
-    scheduled_at = serializers.DateTimeField(allow_null=True)
-    expires_at = serializers.DateTimeField(allow_null=True)
+    scheduled_at = serializers.DateTimeField(allow_null=True, help_text="Not processed before this time.")
+    expires_at = serializers.DateTimeField(allow_null=True, help_text="What no worker has in hand by then is `expired`.")
     created_at = serializers.DateTimeField()
     processed_at = serializers.DateTimeField(allow_null=True)
 

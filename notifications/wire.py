@@ -40,6 +40,7 @@ class Work(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """JSON"""
     sandbox: bool
     created_at: datetime
+    due_at: datetime
     expires_at: datetime | None
     next_cursor: int | None
     """Where the audience goes on after this chunk; None when this is its end."""

@@ -21,11 +21,14 @@ PARTS: Final = (
 def main(arguments: Sequence[str]) -> int:
     codes = []
     for place, part in enumerate(PARTS):
+        print(f"-- tests, part {place + 1} of {len(PARTS)}: pytest {' '.join(part)}", flush=True)
         # One report for both.
         more = ["--cov-append"] if place and any(argument.startswith("--cov") for argument in arguments) else []
         codes.append(subprocess.run([sys.executable, "-m", "pytest", *part, *arguments, *more], check=False).returncode)
         if codes[-1] < 0 or codes[-1] == 2:  # ended by a signal, or interrupted
             return 2
+    if NOTHING_COLLECTED in codes and 0 in codes:
+        print("-- all that was asked for is in the other part")
     failed = [code for code in codes if code not in {0, NOTHING_COLLECTED}]
     return failed[0] if failed else min(codes)
 

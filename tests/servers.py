@@ -1,7 +1,7 @@
 """Starts the suite's own PostgreSQL and Valkey before Django reads its settings. A pytest plugin, loaded with `-p`.
 
 With `TEST_DATABASE_URL` and `TEST_REDIS_URL` the suite runs on those servers instead. Under xdist the controller starts the
-servers; each worker has a database and a Redis number of its own.
+servers; each worker has a database, a Redis number and metrics of its own.
 """
 
 from __future__ import annotations
@@ -73,3 +73,6 @@ if os.environ.get("TEST_SERVERS") != "started":
 elif worker := os.environ.get("PYTEST_XDIST_WORKER", ""):
     separator = "&" if "?" in os.environ["REDIS_URL"] else "?"
     os.environ["REDIS_URL"] += f"{separator}db={int(worker.removeprefix('gw')) + 1}"
+    metrics = Path(os.environ["LOCAL_STATE_DIR"]) / f"metrics-{worker}"
+    metrics.mkdir(exist_ok=True)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)

@@ -68,7 +68,7 @@ def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
         context |= {
             "title": "Overview",
             "cards": list(_cards(stats, backlog)),
-            "channels": _channel_table(stats, backlog or {}),
+            "channels": _channel_table(stats, backlog or Backlog({}, {})),
             "statuses": list(_statuses(stats)),
             "bars": _bars(stats.timeline),
             "legend": _COLOURS,
@@ -115,13 +115,19 @@ def _cards(stats: Statistics, backlog: Backlog | None) -> Iterator[dict[str, str
     if backlog is None:
         yield {"title": "Waiting", "figure": "unknown", "note": "too many to count in a second", "link": ""}
     else:
-        events, _ = backlog[PIPELINE]
-        due = sum(depth for queue, (depth, _) in backlog.items() if queue not in {PIPELINE, STATUS_WEBHOOKS})
-        oldest_s = max(age for _, age in backlog.values())
+        events, _ = backlog.queues[PIPELINE]
+        due = sum(depth for queue, (depth, _) in backlog.queues.items() if queue not in {PIPELINE, STATUS_WEBHOOKS})
+        oldest_s = max(age for _, age in backlog.queues.values())
+        again = sum(backlog.retries.values())
+        notes = [f"{events:,} events, {due:,} deliveries"]
+        if oldest_s:
+            notes.append(f"the oldest for {_age(oldest_s)}")
+        if again:
+            notes.append(f"{again:,} to be tried again")
         yield {
             "title": "Waiting",
-            "figure": f"{events + due:,}",
-            "note": f"{events:,} events, {due:,} deliveries" + (f"; the oldest for {_age(oldest_s)}" if oldest_s else ""),
+            "figure": f"{events + due + again:,}",
+            "note": "; ".join(notes),
             "link": _deliveries(status__exact=Status.PENDING),
         }
 
@@ -133,8 +139,8 @@ def _channel_table(stats: Statistics, backlog: Backlog) -> dict[str, Any]:
     rows = []
     for channel in Channel:
         found = metrics.get(channel)
-        depth, oldest_s = backlog.get(send_queue(channel), (0, 0.0))
-        if found or depth:
+        depth, oldest_s = backlog.queues.get(send_queue(channel), (0, 0.0))
+        if found or depth or backlog.retries.get(channel):
             counts = [getattr(found, name, 0) for name in ("total", "sent", "delivered", "failed", "bounced", "suppressed")]
             latency = found.latency_ms if found else Latency()
             rows.append(
@@ -144,7 +150,7 @@ def _channel_table(stats: Statistics, backlog: Backlog) -> dict[str, Any]:
                     _share(found.success_rate if found else None),
                     _ms(latency.p50),
                     _ms(latency.p95),
-                    f"{depth:,}, for {_age(oldest_s)}" if depth else "–",
+                    _waiting(depth, oldest_s, backlog.retries.get(channel, 0)),
                 ]
             )
     return {"headers": headers, "rows": rows}
@@ -215,6 +221,13 @@ def _ms(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:.0f} ms" if value < 1000 else f"{value / 1000:.1f} s"
+
+
+def _waiting(depth: int, oldest_s: float, again: int) -> str:
+    parts = [f"{depth:,}, for {_age(oldest_s)}"] if depth else []
+    if again:
+        parts.append(f"{again:,} again later")
+    return "; ".join(parts) or "–"
 
 
 def _age(seconds: float) -> str:

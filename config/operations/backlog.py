@@ -6,7 +6,8 @@ over.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -48,6 +49,20 @@ FROM place, LATERAL (
 GROUP BY place.channel
 """  # noqa: S608 - made of constants
 
+# What has a time to come: it was tried, or could not be, and is to be tried again.
+_LATER = f"""{PLACES}
+SELECT place.channel, least(sum(later.waiting), %(cap)s)::bigint
+FROM place, LATERAL (
+    SELECT count(*) AS waiting FROM (
+        SELECT FROM deliveries_delivery delivery
+        WHERE status IN (0, 1) AND delivery.channel = place.channel AND delivery.priority = place.priority
+          AND delivery.tenant_id = place.tenant_id AND next_attempt_at > now()
+        LIMIT %(cap)s
+    ) capped
+) later
+GROUP BY place.channel
+"""  # noqa: S608 - made of constants
+
 # Hops from one endpoint to the next. What is there for one that fails, or is disabled, waits for that server and not for us.
 _STATUS_MESSAGES = """
 WITH RECURSIVE waiting AS (
@@ -69,8 +84,13 @@ FROM waiting JOIN deliveries_statusendpoint endpoint ON endpoint.id = waiting.en
 ) due
 """
 
-Backlog = dict[str, tuple[int, float]]
-"""For each queue: rows due, those being worked on included, and the age of the oldest in seconds."""
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    queues: Mapping[str, tuple[int, float]]
+    """For each queue: rows due, those being worked on included, and the age of the oldest in seconds."""
+    retries: Mapping[Channel, int]
+    """Deliveries that wait for another attempt: after a failure, or because their provider is left alone."""
 
 
 class BacklogCollector(Collector):
@@ -86,23 +106,33 @@ class BacklogCollector(Collector):
             return
         depth = GaugeMetricFamily("notifications_queue_depth", f"Rows due, counted up to {CAP}.", labels=["queue"])
         oldest = GaugeMetricFamily("notifications_queue_oldest_seconds", "How long the oldest has been due.", labels=["queue"])
-        for queue, (waiting, seconds) in backlog.items():
+        for queue, (waiting, seconds) in backlog.queues.items():
             depth.add_metric([queue], waiting)
             oldest.add_metric([queue], seconds)
         yield depth
         yield oldest
+        retries = GaugeMetricFamily(
+            "notifications_waiting_for_retry",
+            f"Deliveries that wait for another attempt, counted up to {CAP}.",
+            labels=["channel"],
+        )
+        for channel, waiting in backlog.retries.items():
+            retries.add_metric([channel.label], waiting)
+        yield retries
 
 
 def count_backlog() -> Backlog:
     with short_cursor(statement_timeout_ms=1000) as cursor:
         cursor.execute(_EVENTS, {"cap": CAP})
         waiting, seconds = cursor.fetchone()
-        backlog = {PIPELINE: (waiting, seconds or 0.0)}
-        backlog |= {send_queue(channel): (0, 0.0) for channel in Channel}
+        queues = {PIPELINE: (waiting, seconds or 0.0)}
+        queues |= {send_queue(channel): (0, 0.0) for channel in Channel}
         cursor.execute(_DELIVERIES, {"cap": CAP})
         for channel, waiting, seconds in cursor.fetchall():
-            backlog[send_queue(Channel(channel))] = (waiting, seconds or 0.0)
+            queues[send_queue(Channel(channel))] = (waiting, seconds or 0.0)
+        cursor.execute(_LATER, {"cap": CAP})
+        retries = dict.fromkeys(Channel, 0) | {Channel(channel): waiting for channel, waiting in cursor.fetchall()}
         cursor.execute(_STATUS_MESSAGES, {"cap": CAP})
         waiting, seconds = cursor.fetchone()
-        backlog[STATUS_WEBHOOKS] = (waiting, seconds or 0.0)
-    return backlog
+        queues[STATUS_WEBHOOKS] = (waiting, seconds or 0.0)
+    return Backlog(queues, retries)

@@ -85,7 +85,7 @@ class AttemptInline(_WrittenOnceInline):
         "sender",
         "code",
         "response",
-        "per_token",
+        "shown_detail",
         "started_at",
         "duration",
     )
@@ -104,8 +104,8 @@ class AttemptInline(_WrittenOnceInline):
         account = attempt.account_name or attempt.provider_account_id
         return f"{attempt.provider} ({account})" if account else attempt.provider
 
-    @display(description="Per token")
-    def per_token(self, attempt: Attempt) -> SafeString | str:
+    @display(description="Detail")
+    def shown_detail(self, attempt: Attempt) -> SafeString | str:
         return pretty(attempt.detail)
 
     @display(description="Began")

@@ -31,6 +31,7 @@ from tenants.vocabulary import Channel, Priority
 
 __all__ = [
     "AUTH",
+    "EXPIRED",
     "HOPELESS",
     "LONGEST_EXCERPT",
     "Answer",
@@ -45,6 +46,7 @@ __all__ = [
     "Refusal",
     "Sent",
     "Word",
+    "has_expired",
     "word_on_vendor",
 ]
 
@@ -79,6 +81,8 @@ class Message:
     """The tenant's own From address or number, if it has one."""
     account_id: UUID | None = None
     """The tenant's account that is asked; None for the installation's own."""
+    expires_at: datetime | None = None
+    """It is not begun at this time or later."""
 
     @property
     def address(self) -> str:
@@ -262,6 +266,8 @@ class Provider(ABC):
                 yield Answer(index, self._fault(error, messages[index]), clock(), 0)
 
     def _send_safely(self, message: Message) -> Outcome:
+        if has_expired(message):
+            return EXPIRED
         try:
             return self.send(message)
         except Exception as error:  # noqa: BLE001 - the contract: never raises
@@ -313,11 +319,22 @@ HOPELESS = Failed(
     message="The provider failed with every message before this one, which was not begun.",
     is_begun=False,
 )
+EXPIRED = Failed(
+    failure=Failure.TRANSIENT,
+    code="expired",
+    message="Its time ran out behind the messages before it.",
+    is_begun=False,
+)
 _SIMULATOR_REFUSED = Failed(
     failure=Failure.PERMANENT,
     code="simulator_address",
     message="Simulator addresses work in the sandbox only; nothing was sent.",
 )
+
+
+def has_expired(message: Message) -> bool:
+    """Asked when it is to be begun: behind a slow provider that may be seconds after it was taken in hand."""
+    return message.expires_at is not None and message.expires_at <= clock()
 
 
 def _without_simulator(message: Message) -> Message | None:

@@ -22,6 +22,7 @@ from uuid_utils.compat import uuid7
 
 from deliveries.providers.base import (
     AUTH,
+    EXPIRED,
     LONGEST_EXCERPT,
     Answer,
     Failed,
@@ -33,6 +34,7 @@ from deliveries.providers.base import (
     ProviderConfigError,
     Refusal,
     Sent,
+    has_expired,
     never,
 )
 from deliveries.providers.http import failed_request, failure_of_status, retry_after, single_try_adapter
@@ -137,6 +139,8 @@ class FcmProvider(Provider):
         return None
 
     def _send_to_token(self, message: Message, token: str) -> Outcome:
+        if has_expired(message):
+            return EXPIRED
         try:
             name = messaging.send(_fcm_message(message, token), app=self._app)
         except exceptions.FirebaseError as error:

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import re
 import smtplib
+import ssl
 import threading
 import time
 from collections.abc import Callable
@@ -180,7 +181,9 @@ def _attempt(connection: _Connection, mail: EmailMultiAlternatives, deadline: fl
         failure = Failure.THROTTLED if error.smtp_code == 421 else Failure.TRANSIENT
         return _refused(error.smtp_code, error.smtp_error, failure=failure)
     except (OSError, smtplib.SMTPException) as error:
-        return Failed(failure=Failure.TRANSIENT, code="connect_failed", message=_text(error))
+        # No STARTTLS, or a certificate that does not do.
+        is_tls = isinstance(error, smtplib.SMTPNotSupportedError | ssl.SSLError)
+        return Failed(failure=Failure.TRANSIENT, code="tls" if is_tls else "connect_failed", message=_text(error))
     try:
         connection.send_messages([mail])
     except ValueError as error:  # Django will not write out such a header

@@ -80,6 +80,7 @@ def test_one_alone_probes_and_success_closes():
 
 def test_each_failed_probe_doubles_the_time_up_to_a_limit(monkeypatch):
     monkeypatch.setattr(breaker, "COOL_DOWN_S", 100)
+    monkeypatch.setattr(breaker, "LONGEST_COOL_DOWN_S", 300)
     report(failed=breaker.FAILURES)
     waits = [left_alone_for()]
     for _ in range(3):
@@ -106,6 +107,7 @@ def test_a_probe_that_said_nothing_is_given_back():
 
 def test_what_was_begun_before_it_opened_says_nothing_new(monkeypatch):
     monkeypatch.setattr(breaker, "COOL_DOWN_S", 100)
+    monkeypatch.setattr(breaker, "LONGEST_COOL_DOWN_S", 300)
     report(failed=breaker.FAILURES)
     report(answered=50)
     report(failed=50)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from django.db import connections
+from django.utils.timezone import now
 
 from deliveries import desks
 from deliveries.dispatch import dispatch
@@ -93,6 +95,22 @@ def test_what_was_sent_is_recorded_while_others_of_its_claim_are_under_way(tenan
         assert working.result(30) == 4
     assert statuses(slow) == [Status.SENT]
     assert Attempt.objects.count() == 4, "one row for each, whatever part it was in"
+
+
+def test_what_expires_behind_a_slow_provider_is_not_begun(tenant, slow_server, answer):
+    account(tenant, slow_server)
+    soon = now() + timedelta(seconds=1)
+    count = SmtpProvider.concurrency
+    slow = due(tenant, *["slow@example.com"] * count)
+    behind = due(tenant, "late@example.com", next_attempt_at=now(), expires_at=soon)
+    with ThreadPoolExecutor(1) as pool:
+        working = in_background(pool, lambda: dispatch(Channel.EMAIL))
+        eventually(lambda: slow_server.peak == count and now() > soon)
+        answer.set()
+        working.result(30)
+    assert statuses([*slow, *behind]) == [Status.SENT] * count + [Status.EXPIRED]
+    assert Delivery.objects.get(pk=behind[0].pk).reason == "expired"
+    assert "late@example.com" not in {mail.recipients[0] for mail in slow_server.received}
 
 
 def test_an_attempt_lasts_as_long_as_its_own_call(tenant, slow_server):

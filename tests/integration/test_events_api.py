@@ -1,10 +1,12 @@
 """Intake over HTTP: what is taken, what is refused, and that nobody sees another's events."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from urllib.parse import quote
 
 import pytest
 from django.db import connection
+from django.utils.timezone import now
 
 from notifications.models import Event, EventStatus
 from tenants.vocabulary import Priority, Scope
@@ -171,6 +173,15 @@ def test_an_event_is_shown_with_its_timeline(api):
     assert (answer["status"], answer["channels"], answer["priority"]) == ("accepted", ["in_app"], "normal")
     assert [entry["type"] for entry in answer["timeline"]] == ["event.accepted"]
     assert answer["deliveries"] == []
+
+
+def test_an_event_canceled_before_its_time_never_fell_due(api):
+    api.post("/api/events", {**EVENT, "scheduledAt": (now() + timedelta(days=1)).isoformat()})
+    types = [entry["type"] for entry in api.get("/api/events/evt_1").json()["timeline"]]
+    assert types == ["event.accepted", "event.due"], "it says when it will"
+    api.delete("/api/events/evt_1")
+    types = [entry["type"] for entry in api.get("/api/events/evt_1").json()["timeline"]]
+    assert types == ["event.accepted", "event.canceled"]
 
 
 def test_anothers_event_is_not_there(api, stranger_api):

@@ -16,6 +16,7 @@ from deliveries import dispatch as dispatching
 from deliveries.breaker import Circuit, Open, Tally
 from deliveries.claims import claim_deliveries
 from deliveries.dispatch import dispatch
+from deliveries.metrics import ATTEMPTS
 from deliveries.models import Attempt, AttemptOutcome, Delivery, RetrySchedule
 from deliveries.providers.kept import forget_providers
 from deliveries.replay import replay
@@ -333,6 +334,21 @@ def test_a_claim_reads_no_more_than_it_takes(tenant, stranger):
     assert "Seq Scan" not in plan
     read = [float(rows) for rows in re.findall(r"'Actual Rows': ([\d.]+)", plan)]
     assert max(read) <= 20
+
+
+def test_a_lost_attempt_has_its_own_time_and_shows(tenant, first, caplog):
+    (delivery,) = due(tenant)
+    taken_up = now() - timedelta(minutes=5)
+    Delivery.objects.update(next_attempt_at=taken_up)
+    assert claim_deliveries(channel=Channel.EMAIL, limit=1, now=taken_up)
+    counter = ATTEMPTS.labels("email", "", "ambiguous")
+    before = counter._value.get()
+    dispatch(Channel.EMAIL)
+    lost, _ = delivery.attempts.order_by("number")
+    assert (lost.code, lost.started_at) == ("interrupted", taken_up)
+    assert counter._value.get() == before + 1
+    assert "attempts_interrupted" in caplog.text
+    assert str(delivery.pk) in caplog.text
 
 
 def test_a_lost_attempt_is_written_down_though_the_next_worker_dies_as_it_takes_up(tenant, first, monkeypatch):

@@ -232,6 +232,8 @@ def test_the_backlog_is_what_is_due_now(tenant, stranger, scrape):
     assert seen["notifications_queue_depth{queue=send.push}"] == 0
     assert 60 <= seen["notifications_queue_oldest_seconds{queue=pipeline}"] < 120
     assert 60 <= seen["notifications_queue_oldest_seconds{queue=send.email}"] < 120
+    assert seen["notifications_waiting_for_retry{channel=email}"] == 1
+    assert seen["notifications_waiting_for_retry{channel=sms}"] == 0
     assert seen["notifications_queue_oldest_seconds{queue=send.push}"] == 0
 
 

@@ -151,6 +151,13 @@ def test_a_server_that_never_greets_is_given_up_in_time():
     assert (outcome.failure, outcome.code) == (Failure.TRANSIENT, "connect_failed")
 
 
+def test_a_server_without_tls_is_not_given_mail_in_clear():
+    with SmtpDouble() as server:
+        provider = Quick.from_credentials({"host": server.host, "port": server.port, "security": "starttls"})
+        (outcome,) = send_all(provider, [mail()])
+    assert (outcome.failure, outcome.code, server.received) == (Failure.TRANSIENT, "tls", [])
+
+
 def test_a_login_is_used_and_a_wrong_one_is_the_accounts_fault(caplog):
     with SmtpDouble(username="acme", password=PASSWORD) as server:
         right = provider_of(server, username="acme", password=PASSWORD)
