@@ -29,7 +29,7 @@ from tenants.vocabulary import Channel, Priority
 _ACCOUNTS_AT_ONCE: Final = 64
 _BEGIN_WITHIN_S: Final = 12.0
 """Later than this no message of a claim is begun with any account: the longest call, 20 s, must end within the lease."""
-_PART_S: Final = 0.03
+_PART_S: Final = 0.05
 """What comes to its end within this time is given back together: a crash leaves that in doubt, a record costs trips."""
 _PROBE_TAKES_S: Final = 1.0
 """For how long those wait who stand behind a probe."""
