@@ -17,10 +17,11 @@ import structlog
 from django.conf import settings
 
 from deliveries.providers import registry
-from deliveries.providers.base import Answer, Message, Provider, Refusal
+from deliveries.providers.base import Provider
 from deliveries.providers.credentials import ProviderConfigError
 from deliveries.providers.installation import SETTINGS, installation_account
 from deliveries.providers.kept import provider_for
+from deliveries.providers.messages import Answer, Message, Refusal
 from deliveries.providers.signing import signing_secret
 from deliveries.providers.simulator import is_simulator
 from tenants.models import ProviderAccount, Tenant

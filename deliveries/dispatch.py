@@ -21,7 +21,7 @@ from deliveries.claims import ClaimedDelivery, claim_deliveries, release_deliver
 from deliveries.handover import Handed, hand_over
 from deliveries.outcomes import Gone, attempt_outcome, attempts_of, gone_addresses, interrupted_attempt, judge, outcome_of
 from deliveries.patience import BEYOND_LEASE, patiently
-from deliveries.providers.base import Failed, Sent
+from deliveries.providers.messages import Failed, Sent
 from deliveries.retry_schedules import policies_for
 from deliveries.services import Changed, NewAttempt, Recorded, create_attempts, record_outcomes
 from deliveries.states import Status

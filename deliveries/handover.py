@@ -23,7 +23,7 @@ from deliveries import breaker, desks, metrics
 from deliveries.accounts import AccountKey, Accounts, ConfiguredProvider, NotConfigured, in_sandbox, providers_for
 from deliveries.breaker import Circuit, Open, Probe, Tally
 from deliveries.claims import ClaimedDelivery
-from deliveries.providers.base import Answer, Failed, Failure, Message, Outcome, Refusal, Word, word_on_vendor
+from deliveries.providers.messages import Answer, Failed, Failure, Message, Outcome, Refusal, Word, word_on_vendor
 from tenants.vocabulary import Channel, Priority
 
 _ACCOUNTS_AT_ONCE: Final = 64

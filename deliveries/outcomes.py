@@ -16,7 +16,8 @@ from deliveries import retry
 from deliveries.claims import ClaimedDelivery
 from deliveries.handover import Attempted, Handed
 from deliveries.models import AttemptOutcome
-from deliveries.providers.base import LONGEST_EXCERPT, Failed, Failure, Outcome, Receipt, Sent
+from deliveries.providers.excerpts import LONGEST_EXCERPT
+from deliveries.providers.messages import Failed, Failure, Outcome, Receipt, Sent
 from deliveries.services import NewAttempt, Recorded
 from deliveries.states import Status
 from preferences.models import Suppression

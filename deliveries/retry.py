@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from deliveries.providers.base import Failed, Failure
+from deliveries.providers.messages import Failed, Failure
 
 LONGEST_DELAY_S = 86_400
 MOST_RETRIES = 20

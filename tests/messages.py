@@ -9,7 +9,8 @@ from typing import Any
 from uuid_utils.compat import uuid7
 
 from deliveries.accounts import ConfiguredProvider
-from deliveries.providers.base import Message, Outcome, Provider, Refusal, never
+from deliveries.providers.base import Provider
+from deliveries.providers.messages import Message, Outcome, Refusal, never
 from tenants.vocabulary import Channel, Priority
 
 ADDRESSES = {

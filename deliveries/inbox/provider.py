@@ -10,7 +10,8 @@ from django.utils.timezone import now as clock
 
 from deliveries.inbox.frames import InboxFrame
 from deliveries.inbox.publisher import InboxUnavailableError, publish
-from deliveries.providers.base import Answer, Failed, Failure, Message, Outcome, Provider, Refusal, Sent, never
+from deliveries.providers.base import Provider
+from deliveries.providers.messages import Answer, Failed, Failure, Message, Outcome, Refusal, Sent, never
 from tenants.vocabulary import Channel
 
 

@@ -13,7 +13,9 @@ from apprise.manager_plugins import NotificationManager
 from apprise.plugins import NotifyBase
 
 from deliveries.providers import chat
-from deliveries.providers.base import Failed, Failure, Field, Message, Outcome, Provider, ProviderConfigError
+from deliveries.providers.base import Provider
+from deliveries.providers.credentials import Field, ProviderConfigError
+from deliveries.providers.messages import Failed, Failure, Message, Outcome
 from tenants.vocabulary import Channel
 
 with warnings.catch_warnings():

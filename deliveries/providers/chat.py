@@ -17,8 +17,9 @@ import requests
 from apprise import AppriseAsset, PersistentStoreMode
 from apprise.plugins import NotifyBase
 
-from deliveries.providers.base import LONGEST_EXCERPT, Failed, Failure, Message, Outcome, Sent
+from deliveries.providers.excerpts import LONGEST_EXCERPT
 from deliveries.providers.http import failed_by_vendor, failed_request
+from deliveries.providers.messages import Failed, Failure, Message, Outcome, Sent
 
 _STATUS = re.compile(r"\berror[=: ]\s*(\d{3})\b")
 _ANSWER = re.compile(r"Response Details:\s*(b['\"].*)", re.DOTALL)

@@ -20,19 +20,12 @@ from django.utils.module_loading import import_string
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import EmptyWebhookSecretError
 
-from deliveries.providers.base import (
-    LONGEST_EXCERPT,
-    Failed,
-    Failure,
-    Field,
-    Message,
-    Outcome,
-    Provider,
-    ProviderConfigError,
-    Sent,
-)
+from deliveries.providers.base import Provider
+from deliveries.providers.credentials import Field, ProviderConfigError
+from deliveries.providers.excerpts import LONGEST_EXCERPT
 from deliveries.providers.http import failed_by_vendor, failed_request, single_try_adapter
 from deliveries.providers.mail import build_mail, never_a_mail
+from deliveries.providers.messages import Failed, Failure, Message, Outcome, Sent
 from tenants.vocabulary import Channel
 
 _API_KEY = Field("api_key", secret=True)

@@ -20,24 +20,23 @@ from firebase_admin import credentials, exceptions, messaging
 from google.auth import exceptions as auth_exceptions
 from uuid_utils.compat import uuid7
 
-from deliveries.providers.base import (
+from deliveries.providers.base import Provider
+from deliveries.providers.credentials import Field, ProviderConfigError
+from deliveries.providers.excerpts import LONGEST_EXCERPT
+from deliveries.providers.http import failed_request, failure_of_status, retry_after, single_try_adapter
+from deliveries.providers.messages import (
     AUTH,
     EXPIRED,
-    LONGEST_EXCERPT,
     Answer,
     Failed,
     Failure,
-    Field,
     Message,
     Outcome,
-    Provider,
-    ProviderConfigError,
     Refusal,
     Sent,
     has_expired,
     never,
 )
-from deliveries.providers.http import failed_request, failure_of_status, retry_after, single_try_adapter
 from deliveries.providers.push import push_outcome
 from tenants.vocabulary import Channel, Priority
 

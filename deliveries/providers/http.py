@@ -11,7 +11,7 @@ import requests
 import urllib3.exceptions
 from requests.adapters import HTTPAdapter
 
-from deliveries.providers.base import AUTH, Failed, Failure
+from deliveries.providers.messages import AUTH, Failed, Failure
 
 LONGEST_RETRY_AFTER_S = 86_400.0
 

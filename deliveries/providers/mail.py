@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.core.mail import EmailMultiAlternatives
 from django.core.validators import validate_email
 
-from deliveries.providers.base import Failed, Failure, Message
+from deliveries.providers.messages import Failed, Failure, Message
 
 
 def never_a_mail(error: ValueError | str) -> Failed:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from deliveries.providers.base import Failed, Failure, Outcome, Receipt, Sent
+from deliveries.providers.messages import Failed, Failure, Outcome, Receipt, Sent
 
 NO_LIVE_TOKEN = "no_live_token"  # noqa: S105 - a code
 _MOST_HOPEFUL_FIRST = (Failure.AMBIGUOUS, Failure.THROTTLED, Failure.TRANSIENT, Failure.PERMANENT)

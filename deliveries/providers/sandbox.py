@@ -9,7 +9,8 @@ from typing import ClassVar
 
 from django.utils.timezone import now as clock
 
-from deliveries.providers.base import Answer, Failed, Failure, Message, Outcome, Provider, Receipt, Refusal, Sent
+from deliveries.providers.base import Provider
+from deliveries.providers.messages import Answer, Failed, Failure, Message, Outcome, Receipt, Refusal, Sent
 from deliveries.providers.push import push_outcome
 from deliveries.providers.simulator import Scenario, scenario_of
 from tenants.vocabulary import Channel

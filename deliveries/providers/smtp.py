@@ -16,8 +16,10 @@ from typing import Any, ClassVar
 from django.core.mail import EmailMultiAlternatives
 from django.core.mail.backends.smtp import EmailBackend
 
-from deliveries.providers.base import AUTH, Failed, Failure, Field, Message, Outcome, Provider, Sent
+from deliveries.providers.base import Provider
+from deliveries.providers.credentials import Field
 from deliveries.providers.mail import build_mail, never_a_mail
+from deliveries.providers.messages import AUTH, Failed, Failure, Message, Outcome, Sent
 from tenants.vocabulary import Channel
 
 _PORTS = {"none": 25, "starttls": 587, "tls": 465}

@@ -16,7 +16,9 @@ from apprise.plugins.telegram import NotifyTelegram
 from django.conf import settings
 
 from deliveries.providers import chat
-from deliveries.providers.base import Failed, Failure, Field, Message, Outcome, Provider, ProviderConfigError
+from deliveries.providers.base import Provider
+from deliveries.providers.credentials import Field, ProviderConfigError
+from deliveries.providers.messages import Failed, Failure, Message, Outcome
 from tenants.vocabulary import Channel
 
 _LONGEST_TEXT = 4096

@@ -13,8 +13,11 @@ from twilio.http.http_client import TwilioHttpClient
 from twilio.http.response import Response
 from twilio.rest import Client
 
-from deliveries.providers.base import LONGEST_EXCERPT, Failed, Failure, Field, Message, Outcome, Provider, Sent
+from deliveries.providers.base import Provider
+from deliveries.providers.credentials import Field
+from deliveries.providers.excerpts import LONGEST_EXCERPT
 from deliveries.providers.http import failed_by_vendor, failed_request, single_try_adapter
+from deliveries.providers.messages import Failed, Failure, Message, Outcome, Sent
 from deliveries.receipts.addresses import twilio_callback
 from tenants.vocabulary import Channel
 

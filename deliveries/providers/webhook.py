@@ -13,8 +13,11 @@ import httpx
 import msgspec
 from django.conf import settings
 
-from deliveries.providers.base import LONGEST_EXCERPT, Failed, Failure, Field, Message, Outcome, Provider, Receipt, Sent
+from deliveries.providers.base import Provider
+from deliveries.providers.credentials import Field
+from deliveries.providers.excerpts import LONGEST_EXCERPT
 from deliveries.providers.http import failure_of_status, retry_after
+from deliveries.providers.messages import Failed, Failure, Message, Outcome, Receipt, Sent
 from deliveries.providers.outbound import (
     AddressPolicy,
     ForbiddenAddressError,

@@ -15,8 +15,9 @@ import msgspec
 import structlog
 
 from deliveries.patience import BEYOND_LEASE, patiently
-from deliveries.providers.base import LONGEST_EXCERPT, PROVIDER_FAULT, Failed, Failure, Outcome, Sent
+from deliveries.providers.excerpts import LONGEST_EXCERPT
 from deliveries.providers.kept import provider_for
+from deliveries.providers.messages import PROVIDER_FAULT, Failed, Failure, Outcome, Sent
 from deliveries.providers.webhook import WebhookProvider
 from deliveries.status_webhooks.claims import (
     CLAIM_SIZE,

@@ -16,7 +16,7 @@ from django.db.models import F
 from django.utils.timezone import now as clock
 from uuid_utils.compat import uuid7
 
-from deliveries.providers.base import Failed, Sent
+from deliveries.providers.messages import Failed, Sent
 from deliveries.providers.webhook import refusal_of
 from deliveries.status_webhooks.models import MessageState, StatusEndpoint, StatusMessage, new_signing_secret
 from deliveries.status_webhooks.sending import body_of, excerpt_of, post

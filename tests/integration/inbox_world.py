@@ -26,7 +26,7 @@ from deliveries.inbox.access import keep_token_out_of_logs
 from deliveries.inbox.provider import InAppProvider
 from deliveries.inbox.routing import websocket_urlpatterns
 from deliveries.models import Delivery
-from deliveries.providers.base import Message, Sent
+from deliveries.providers.messages import Message, Sent
 from deliveries.states import Status
 from tenants.models import Tenant
 from tenants.services import create_user_token

@@ -17,7 +17,7 @@ from deliveries.inbox.frames import Counts, group_of
 from deliveries.inbox.provider import InAppProvider
 from deliveries.inbox.selectors import CountRequest, Inbox, count_inboxes, page_after, position_of
 from deliveries.models import Delivery
-from deliveries.providers.base import Failed, Failure, Sent
+from deliveries.providers.messages import Failed, Failure, Sent
 from deliveries.states import Status
 from tenants.redis import client
 from tenants.vocabulary import Channel

@@ -12,8 +12,8 @@ from django.test.utils import CaptureQueriesContext
 
 from deliveries.accounts import AccountKey, NotConfigured, providers_for
 from deliveries.checks import check_channels
-from deliveries.providers.base import Failure, Receipt, Sent
 from deliveries.providers.kept import forget_providers
+from deliveries.providers.messages import Failure, Receipt, Sent
 from deliveries.providers.signing import signing_secret
 from tenants.models import ProviderAccount
 from tenants.vocabulary import Channel

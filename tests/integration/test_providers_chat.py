@@ -8,7 +8,8 @@ import re
 import pytest
 
 from deliveries.providers.apprise import AppriseProvider
-from deliveries.providers.base import AUTH, Failed, Failure, ProviderConfigError, Sent
+from deliveries.providers.credentials import ProviderConfigError
+from deliveries.providers.messages import AUTH, Failed, Failure, Sent
 from deliveries.providers.telegram import TelegramProvider
 from tenants.vocabulary import Channel
 from tests.doubles.http import Answer, HttpDouble

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from deliveries.providers import registry
-from deliveries.providers.base import AUTH, Failed, Failure, Sent
 from deliveries.providers.esp import EspProvider
+from deliveries.providers.messages import AUTH, Failed, Failure, Sent
 from tenants.vocabulary import Channel
 from tests.doubles.esp import VENDORS, EspDouble
 from tests.messages import a_message, send_all

@@ -7,8 +7,9 @@ import json
 import firebase_admin
 import pytest
 
-from deliveries.providers.base import AUTH, Failed, Failure, ProviderConfigError, Sent
+from deliveries.providers.credentials import ProviderConfigError
 from deliveries.providers.fcm import FcmProvider
+from deliveries.providers.messages import AUTH, Failed, Failure, Sent
 from tenants.vocabulary import Channel, Priority
 from tests.doubles.fcm import FcmDouble
 from tests.messages import a_message, send_all

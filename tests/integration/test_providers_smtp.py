@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pytest
 
-from deliveries.providers.base import AUTH, Failed, Failure, Sent
+from deliveries.providers.messages import AUTH, Failed, Failure, Sent
 from deliveries.providers.smtp import SmtpProvider
 from tenants.vocabulary import Channel
 from tests.doubles.smtp import SmtpDouble

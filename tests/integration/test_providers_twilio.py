@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from deliveries.providers.base import AUTH, Failed, Failure, Sent
+from deliveries.providers.messages import AUTH, Failed, Failure, Sent
 from deliveries.providers.twilio import TwilioProvider
 from tenants.vocabulary import Channel
 from tests.doubles.twilio import TwilioDouble

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from deliveries.providers.base import Failed, Failure, Receipt, Sent
+from deliveries.providers.messages import Failed, Failure, Receipt, Sent
 from deliveries.providers.signing import signing_secret
 from deliveries.providers.webhook import WebhookProvider
 from tenants.models import new_token_secret

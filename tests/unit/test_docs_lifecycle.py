@@ -12,7 +12,8 @@ from deliveries import breaker
 from deliveries.claims import LEASE as DELIVERY_LEASE
 from deliveries.dispatch import MOST_INTERRUPTIONS, SUSPECT_AFTER
 from deliveries.models import AttemptOutcome
-from deliveries.providers.base import AUTH, PROVIDER_FAULT, Provider
+from deliveries.providers.base import Provider
+from deliveries.providers.messages import AUTH, PROVIDER_FAULT
 from deliveries.providers.push import NO_LIVE_TOKEN
 from deliveries.providers.simulator import Scenario, scenario_of
 from deliveries.retry import RetryPolicy

@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deliveries.providers.base import LONGEST_EXCERPT, Failed, Failure, Field, Provider, ProviderConfigError, Sent
-from deliveries.providers.credentials import check_credentials, read_credentials
+from deliveries.providers.base import Provider
+from deliveries.providers.credentials import Field, ProviderConfigError, check_credentials, read_credentials
+from deliveries.providers.excerpts import LONGEST_EXCERPT
+from deliveries.providers.messages import Failed, Failure, Sent
 from deliveries.providers.push import push_outcome
 from tenants.vocabulary import Channel
 from tests.messages import a_message, send_all

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standardwebhooks import Webhook
 
-from deliveries.providers.base import AUTH, Failure
 from deliveries.providers.http import LONGEST_RETRY_AFTER_S, failed_by_vendor, failure_of_status, retry_after
+from deliveries.providers.messages import AUTH, Failure
 from deliveries.providers.outbound import AddressPolicy
 from deliveries.providers.signing import signed_headers, signing_secret
 

@@ -9,7 +9,8 @@ import pytest
 from deliveries import handover
 from deliveries.claims import LEASE
 from deliveries.providers import registry
-from deliveries.providers.base import Provider, ProviderConfigError
+from deliveries.providers.base import Provider
+from deliveries.providers.credentials import ProviderConfigError
 from deliveries.providers.installation import SETTINGS
 from tenants.vocabulary import Channel
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deliveries.providers.base import Failed, Failure, Receipt, Sent
+from deliveries.providers.messages import Failed, Failure, Receipt, Sent
 from deliveries.providers.sandbox import SandboxProvider
 from deliveries.providers.simulator import Scenario, is_simulator, scenario_of
 from tenants.vocabulary import Channel

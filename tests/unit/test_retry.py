@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deliveries.providers.base import Failed, Failure
+from deliveries.providers.messages import Failed, Failure
 from deliveries.retry import GiveUp, Retry, RetryPolicy, decide
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
