@@ -4,15 +4,15 @@ through Babel. They return text, which HTML escapes like any other.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from functools import lru_cache, wraps
+from functools import wraps
 from typing import TYPE_CHECKING, Any, Final
 
-from babel import Locale
 from babel.dates import format_date, format_datetime, format_time
 from babel.numbers import NumberPattern, format_currency, get_currency_precision
 from liquid.builtin.filters.misc import date as strftime
@@ -25,6 +25,8 @@ from templates_app.liquid.arguments import FormatError, Pattern, given
 if TYPE_CHECKING:
     from templates_app.liquid.context import Context
 
+_TOUCHING: Final = re.compile(r"(?<=[^\W\d_])(?=\d)|(?<=\d)(?=[^\W\d_])")
+"""Between a code and digits, CHF1: where CLDR's currencySpacing puts a space and Babel does not (UTS 35, part 3)."""
 _DEFAULT_DIGITS: Final = 3
 """Of a number's fraction, at most: what CLDR's own pattern has."""
 
@@ -84,7 +86,7 @@ def _number(value: Any, digits: Any = None, *, context: Context, locale: Any = N
     language = given(locale, arguments.locale, None) or context.region.locale
     places = given(digits, arguments.digits, None)
     amount = _rounded(arguments.number(value), _DEFAULT_DIGITS if places is None else places)
-    return str(_decimal_pattern(language, places).apply(amount, language))
+    return str(_with_places(language.decimal_formats[None], places).apply(amount, language))
 
 
 @_formatting
@@ -92,29 +94,20 @@ def _percent(value: Any, digits: Any = None, *, context: Context, locale: Any = 
     language = given(locale, arguments.locale, None) or context.region.locale
     places = given(digits, arguments.digits, 0)
     amount = _rounded(arguments.number(value), places + 2)
-    return str(_percent_pattern(language, places).apply(amount, language))
+    return str(_with_places(language.percent_formats[None], places).apply(amount, language))
 
 
 @_formatting
 def _money(value: Any, currency: Any = None, *, context: Context, locale: Any = None) -> str:
     language = given(locale, arguments.locale, None) or context.region.locale
     code = arguments.currency("" if isinstance(currency, Undefined) or currency is None else currency)
-    return format_currency(_rounded(arguments.number(value), get_currency_precision(code)), code, locale=language)
+    shown = format_currency(_rounded(arguments.number(value), get_currency_precision(code)), code, locale=language)
+    return _TOUCHING.sub("\u00a0", shown)
 
 
 def _rounded(amount: Decimal, places: int) -> Decimal:
     """Half to even, as CLDR's own formatters do; never -0, which a sum of floats easily comes to."""
     return amount.quantize(Decimal(1).scaleb(-places)) or Decimal(0)
-
-
-@lru_cache(maxsize=1024)
-def _decimal_pattern(locale: Locale, places: int | None) -> NumberPattern:
-    return _with_places(locale.decimal_formats[None], places)
-
-
-@lru_cache(maxsize=1024)
-def _percent_pattern(locale: Locale, places: int) -> NumberPattern:
-    return _with_places(locale.percent_formats[None], places)
 
 
 def _with_places(pattern: NumberPattern, places: int | None) -> NumberPattern:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import lru_cache
 from typing import Final, NamedTuple
 from zoneinfo import ZoneInfo
 
-from babel import Locale, UnknownLocaleError
+from babel import Locale, UnknownLocaleError, localedata
 
 from templates_app.names import FALLBACK_LOCALE, fallbacks
 
+MOST_LOCALES: Final = 256
+"""That a process keeps the data of, 0.2 MB each; CLDR has some 1,100."""
 _LONGEST_TAG: Final = 35
 _LONGEST_ZONE: Final = 64
 _NARROW_SPACES: Final = str.maketrans("\u00a0\u202f\u2009", "   ")
@@ -30,17 +31,22 @@ class Region(NamedTuple):
 
     @property
     def locale(self) -> Locale:
-        return _first_known(self.locales)
+        for tag in (*self.locales, FALLBACK_LOCALE):
+            if found := known_locale(tag):
+                return found
+        raise LookupError(FALLBACK_LOCALE)
 
     def text(self, formatted: str) -> str:
         return formatted.translate(_NARROW_SPACES) if self.plain_spaces else formatted
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=MOST_LOCALES)
 def known_locale(tag: str) -> Locale | None:
     """CLDR's locale for a tag, or for what is left of it without its last parts: `de-AT`, `de-XX` → `de`. None: it knows
-    not even the language. About 1,100 are known; each keeps 0.2 MB once it was used.
+    not even the language.
     """
+    if len(localedata._cache) > MOST_LOCALES:  # Babel itself would keep them all
+        localedata._cache.clear()
     if len(tag) > _LONGEST_TAG or not tag.isascii():
         return None
     for candidate in fallbacks(tag):
@@ -60,14 +66,3 @@ def known_zone(name: str) -> ZoneInfo | None:
         return ZoneInfo(name)
     except (LookupError, ValueError, OSError):
         return None
-
-
-@lru_cache(maxsize=4096)
-def _first_known(tags: tuple[str, ...]) -> Locale:
-    return next(_known(tags), None) or Locale.parse(FALLBACK_LOCALE)
-
-
-def _known(tags: tuple[str, ...]) -> Iterator[Locale]:
-    for tag in tags:
-        if locale := known_locale(tag):
-            yield locale
