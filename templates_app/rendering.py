@@ -20,6 +20,7 @@ TOO_SLOW: Final = "render_too_slow"
 ROOM: Final[Mapping[str, int]] = {"subject": 2_000, "body": 100_000, "html": 500_000}
 """Characters that each part may come to, layout included."""
 
+_SMS: Final = Channel.SMS  # looked up once: on an enum it takes as long as the rest of `region_of`
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
@@ -82,7 +83,7 @@ def region_of(version: CompiledVersion, *, locale: str, default_locale: str, tim
     """How a message of `version` formats: in the recipient's own `locale` (empty: there is none), else the template's, else
     the tenant's default; an SMS with plain spaces.
     """
-    return Region((locale, version.locale, default_locale), timezone, version.channel is Channel.SMS)
+    return Region((locale, version.locale, default_locale), timezone, version.channel is _SMS)
 
 
 def _dress(version: CompiledVersion, variables: Mapping[str, Any], region: Region, body: str, html: str) -> tuple[str, str]:
@@ -105,7 +106,7 @@ def _in_layout(part: str, source: Source, variables: Mapping[str, Any], region: 
 
 def _write(part: str, source: Source, variables: Mapping[str, Any], region: Region, *, where: str = "") -> str:
     try:
-        text = source.write(variables, room=ROOM[part], region=region)
+        text = source.write(variables, ROOM[part], region)
     except MissingVariableError as error:
         raise _error("missing_variable", where + part, f"{error.name} is missing", error, error.name) from error
     except OutputStreamLimitError as error:

@@ -78,8 +78,10 @@ def number(value: object) -> Decimal:
         if len(value) > _LONGEST or not _NUMBER.fullmatch(value):
             raise FormatError("the value is text that is no number")
         amount = Decimal(str(value))
-    elif isinstance(value, int | float | Decimal) and not isinstance(value, bool):
-        amount = Decimal(value if isinstance(value, int) else str(value))
+    elif isinstance(value, int) and not isinstance(value, bool):
+        amount = Decimal(max(-MOST, min(value, MOST)))  # a Decimal of a million bits takes seconds
+    elif isinstance(value, float | Decimal):
+        amount = Decimal(str(value))
     else:
         raise FormatError(f"the value must be a number, but is {kind_of(value)}")
     if not amount.is_finite():

@@ -75,7 +75,7 @@ class Context(RenderContext):
     scope: Scope
 
     def __init__(
-        self, template: BoundTemplate, variables: Mapping[str, object], *, weight: int = 1, region: Region = ANYWHERE
+        self, template: BoundTemplate, variables: Mapping[str, object], weight: int = 1, region: Region = ANYWHERE
     ) -> None:
         # Sets what the base class sets and no more: its own constructor takes longer than a short template's render.
         self.env = template.env

@@ -85,10 +85,10 @@ class Source(BoundTemplate):
     used: frozenset[str] = frozenset()
     """The roots of all variables it mentions."""
 
-    def write(self, variables: Mapping[str, object], *, room: int, region: Region = ANYWHERE) -> str:
+    def write(self, variables: Mapping[str, object], room: int, region: Region = ANYWHERE) -> str:
         """Render; raises LiquidError, or whatever a filter trips over."""
         output = Output(room)
-        context = Context(self, variables, weight=self.weight, region=region)
+        context = Context(self, variables, self.weight, region)
         for node in self.nodes:
             try:
                 node.render(context, output)

@@ -197,6 +197,19 @@ def test_everyone_reads_dates_and_money_as_at_home(api, drain, tenant, ada):
     }
 
 
+def test_a_test_of_a_template_is_read_where_its_recipient_is(api, drain, tenant):
+    body = "{{ data.total | money: 'EUR' }} {{ data.at | datetime: 'short' }}"
+    template = TemplateFactory(tenant=tenant, channel=Channel.SMS, locale="de-AT", version__body=body, version__variables=[])
+    phone, data = {"phone": "+15005550000"}, {"total": 1234.5, "at": 1772407805}
+    for to in (phone, phone | {"locale": "en-US", "timezone": "America/New_York"}):
+        assert api.post(f"/api/admin/templates/{template.pk}/test", {"to": to, "data": data}).status_code == 202
+        drain()
+    assert list(Delivery.objects.order_by("id").values_list("body", flat=True)) == [
+        "€ 1.234,50 01.03.26, 23:30",
+        "€1,234.50 3/1/26, 6:30 PM",
+    ]
+
+
 def test_a_value_that_cannot_be_formatted_fails_its_own_delivery(api, drain, tenant, ada):
     TemplateFactory(
         tenant=tenant, channel=Channel.SMS, version__body="\n{{ data.total | money: 'EUR' }}", version__variables=[]

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from liquid.exceptions import LiquidError
 
-from templates_app.compiled import compile_version
+from templates_app.compiled import compile_layout, compile_version
 from templates_app.liquid import ABSENT, HTML, TEXT, Region, context, parse
 from templates_app.liquid.formatting import FILTERS, SIGNATURES
 from templates_app.liquid.regions import MOST_LOCALES, known_locale
@@ -124,6 +124,7 @@ def test_now_is_now():
         ("{{ x | number }}", {"a": 1}, "number: the value must be a number, but is an object"),
         ("{{ x | percent }}", True, "percent: the value must be a number, but is true or false"),
         ("{{ x | number }}", 10**18, "number: the value is a number of more than 18 digits"),
+        ("{{ x | number }}", -(10**18), "number: the value is a number of more than 18 digits"),
         ("{{ x | number }}", "1e999", "number: the value is a number of more than 18 digits"),
         ("{{ x | number }}", float("inf"), "number: the value is a number without an end"),
         ("{{ x | number: 9 }}", 1, "number: the number of digits must be a whole number from 0 to 8"),
@@ -243,15 +244,29 @@ def test_a_time_zone_that_is_gone_is_named():
     assert rendered(version_of(body="{{ 0 | number }}"), timezone="Mars/A").body == "0"
 
 
+def test_a_layout_formats_for_the_recipient_too():
+    layout = compile_layout(html="{{ content }}<p>{{ 0 | datetime: 'short' }}</p>", text="{{ content }} {{ 0.5 | number }}")
+    words = rendered(version_of(html="<b>", layout=layout), locale="de-AT", timezone="Europe/Vienna")
+    assert (words.body, words.html) == ("B 0,5", "<b><p>01.01.70, 01:00</p>")
+
+
 def test_an_sms_has_plain_spaces():
     body = "{{ 1234.5 | money: 'EUR', locale: 'fr' }} {{ 0 | time: locale: 'en' }}"
     assert rendered(version_of(body=body, channel=Channel.SMS)).body == "1 234,50 € 12:00 AM"
     assert rendered(version_of(body=body)).body == "1\u202f234,50\u00a0€ 12:00\u202fAM"
 
 
-def version_of(body="B", html="", locale="en", channel=Channel.EMAIL):
+def version_of(body="B", html="", locale="en", channel=Channel.EMAIL, layout=None):
     return compile_version(
-        version_id=uuid4(), channel=channel, locale=locale, number=1, subject="", body=body, html=html, variables=[]
+        version_id=uuid4(),
+        channel=channel,
+        locale=locale,
+        number=1,
+        subject="",
+        body=body,
+        html=html,
+        variables=[],
+        layout=layout,
     )
 
 
