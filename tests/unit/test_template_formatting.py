@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from babel import localedata
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from liquid.exceptions import LiquidError
 
@@ -302,6 +302,7 @@ ZONES = st.sampled_from(["UTC", "Europe/Vienna", "America/New_York", "Asia/Kolka
 SOME_LOCALES = st.sampled_from(["de-AT", "en", "fr-CA", "ar-EG", "fa", "hi", "zh-Hant-TW", "he"])
 
 
+@settings(deadline=None)  # the first use of a locale reads its file
 @given(SOME_LOCALES, ZONES, st.datetimes(datetime(1, 1, 3), datetime(9999, 12, 29), timezones=st.just(UTC)))
 def test_any_moment_can_be_written(locale, zone, moment):
     region = Region((locale,), zone)
@@ -312,6 +313,7 @@ def test_any_moment_can_be_written(locale, zone, moment):
     )
 
 
+@settings(deadline=None)  # the first use of a locale reads its file
 @given(st.decimals(-(10**18) + 1, 10**18 - 1, allow_nan=False, places=5) | st.integers(-(10**18) + 1, 10**18 - 1) | st.floats())
 def test_any_number_is_written_or_refused(number):
     try:
@@ -324,6 +326,7 @@ def test_any_number_is_written_or_refused(number):
         assert shown != "-0.0000"
 
 
+@settings(deadline=None)  # the first use of a locale reads its file
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists), st.text())
 def test_whatever_comes_is_text_or_an_error(value, argument):
     for name in FILTERS:
