@@ -18,7 +18,7 @@ from deliveries.services import NewDelivery, create_deliveries
 from deliveries.states import Status
 from notifications.models import EventStatus
 from notifications.wire import EXPIRED, Chunk, Target, TenantFacts, Verdict, Work
-from templates_app.rendering import TOO_SLOW, Rendered, RenderError, render
+from templates_app.rendering import TOO_SLOW, Rendered, RenderError, region_of, render
 from templates_app.selectors import TemplateBook, published_templates
 from tenants.columns import int_array, text_array, time_array, uuid_array
 from tenants.vocabulary import Channel, Priority
@@ -158,15 +158,22 @@ def _rendered(shared: _Shared, target: Target, channel: Channel, locale: str, bo
     version = book.pick(work.tenant_id, channel, work.event_type, locale, shared.tenant.default_locale)
     if version is None:
         return _Outcome(Status.FAILED, NO_TEMPLATE, f"No template for {channel.label} and {work.event_type}.")
+    timezone = target.contact.timezone or shared.tenant.timezone
     try:
         if version.id in shared.too_slow:
             raise shared.too_slow[version.id]
         words = render(
             version,
             data=shared.data,
-            recipient=_recipient_view(target, locale),
+            recipient=_recipient_view(target, locale, timezone),
             event=shared.event_view,
             tenant=shared.tenant_view,
+            region=region_of(
+                version,
+                locale=target.contact.locale,
+                default_locale=shared.tenant.default_locale,
+                timezone=timezone,
+            ),
         )
     except RenderError as error:
         if error.code == TOO_SLOW:
@@ -176,14 +183,14 @@ def _rendered(shared: _Shared, target: Target, channel: Channel, locale: str, bo
     return _Outcome(Status.SENDING if channel is Channel.IN_APP else Status.PENDING, words=words)
 
 
-def _recipient_view(target: Target, locale: str) -> dict[str, Any]:
+def _recipient_view(target: Target, locale: str, timezone: str) -> dict[str, Any]:
     contact = target.contact
     return {
         "userId": contact.user_id,
         "email": contact.email,
         "phone": contact.phone,
         "locale": locale,
-        "timezone": contact.timezone,
+        "timezone": timezone,
         "attributes": msgspec.json.decode(contact.attributes) if contact.attributes else {},
     }
 

@@ -24,6 +24,7 @@ class TenantFacts(msgspec.Struct, array_like=True, frozen=True, gc=False):
     name: str
     default_locale: str
     default_channels: list[int]
+    timezone: str = "UTC"
 
 
 class Work(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
+
+from django.core.exceptions import ValidationError
 
 from templates_app.errors import Problem
 from templates_app.models import Layout, Template
-from templates_app.names import FALLBACK_LOCALE
+from templates_app.names import FALLBACK_LOCALE, clean_locale
 from templates_app.previews import Preview, example_data, preview
 from templates_app.selectors import layout_by_id
 from templates_app.validation import LONGEST, Content, check_layout, normalise_variables
-from tenants.models import Tenant
+from tenants.models import Tenant, validate_timezone
 from tenants.vocabulary import ANY, Channel
 
+_CHECKS: Final[Mapping[str, Callable[[str], object]]] = {"locale": clean_locale, "timezone": validate_timezone}
 _SAMPLE: Final = Content(
     subject="Your order is on its way",
     body="Dear Ada,\n\nyour order has left our house today.",
@@ -23,11 +26,14 @@ _SAMPLE: Final = Content(
 
 
 def template_preview(template: Template | None, form: Mapping[str, str]) -> dict[str, Any]:
-    """What the form of a template would say. `sample_data` in it is an event's data; empty: the variables' examples."""
+    """What the form of a template would say. `sample_data` in it is an event's data; empty: the variables' examples.
+    `sample_locale` and `sample_timezone` are the recipient's; empty: the template's and the tenant's.
+    """
     problems: list[Problem] = []
     variables = _json("variables", form.get("variables") or "[]", list, problems)
     sample = form.get("sample_data", "")
     data = _json("sample data", sample, dict, problems) if sample.strip() else None
+    recipient = _recipient(form, problems)
     place = template or _unsaved(form)
     if place is None or problems:
         return _shown(Preview(problems=problems), None)
@@ -36,7 +42,7 @@ def template_preview(template: Template | None, form: Mapping[str, str]) -> dict
         content = Content(subject=content.subject, body=content.body, html=form.get("html", ""), variables=variables)
     place.layout = layout_by_id(place.tenant, form.get("layout", ""))
     declared, _ = normalise_variables(variables)
-    return _shown(preview(template=place, content=content, data=data), example_data(declared))
+    return _shown(preview(template=place, content=content, data=data, recipient=recipient), example_data(declared))
 
 
 def layout_preview(layout: Layout | None, form: Mapping[str, str]) -> dict[str, Any]:
@@ -59,6 +65,18 @@ def _shown(result: Preview, examples: dict[str, Any] | None) -> dict[str, Any]:
         "problems": [{"field": each.field, "message": each.message, "line": each.line} for each in result.problems],
         "examples": examples,
     }
+
+
+def _recipient(form: Mapping[str, str], problems: list[Problem]) -> dict[str, str]:
+    given = {name: form.get(f"sample_{name}", "").strip() for name in _CHECKS}
+    for name, check in _CHECKS.items():
+        try:
+            if given[name]:
+                check(given[name])
+        except (ValueError, ValidationError) as error:
+            message = " ".join(error.messages) if isinstance(error, ValidationError) else f"This {error}."
+            problems.append(Problem(f"sample {name}", "invalid", message))
+    return {name: value for name, value in given.items() if value}
 
 
 def _unsaved(form: Mapping[str, str]) -> Template | None:

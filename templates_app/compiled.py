@@ -35,6 +35,8 @@ class CompiledVersion:
 
     id: UUID
     channel: Channel
+    locale: str
+    """The template's."""
     number: int
     variables: tuple[tuple[str, Any], ...]
     """Names, and what stands in for an optional one that was not given; None for a required one."""
@@ -49,6 +51,7 @@ def compile_version(
     *,
     version_id: UUID,
     channel: Channel,
+    locale: str,
     number: int,
     subject: str,
     body: str,
@@ -61,6 +64,7 @@ def compile_version(
     return CompiledVersion(
         id=version_id,
         channel=channel,
+        locale=locale,
         number=number,
         variables=tuple((variable["name"], _stand_in(variable)) for variable in variables),
         sources=sources,

@@ -12,7 +12,7 @@ from uuid_utils.compat import uuid7
 from templates_app.compiled import CompiledVersion, compile_layout, compile_version
 from templates_app.errors import Problem
 from templates_app.models import Template
-from templates_app.rendering import RenderError, render
+from templates_app.rendering import RenderError, region_of, render
 from templates_app.validation import Content, check_content, normalise_variables
 from tenants.models import Tenant
 from tenants.vocabulary import ANY, Channel, Priority
@@ -46,6 +46,7 @@ def preview(
     version = compile_version(
         version_id=uuid7(),
         channel=channel,
+        locale=template.locale,
         number=0,
         subject=content.subject,
         body=content.body,
@@ -75,6 +76,12 @@ def _rendered(version: CompiledVersion, template: Template, data: Mapping[str, A
             recipient=_sample_recipient(template) | dict(recipient),
             event=_sample_event(template),
             tenant={"slug": template.tenant.slug, "name": template.tenant.name},
+            region=region_of(
+                version,
+                locale=recipient.get("locale", ""),
+                default_locale=template.tenant.default_locale,
+                timezone=recipient.get("timezone") or template.tenant.timezone,
+            ),
         )
     except RenderError as error:
         return Preview(problems=[Problem(error.part, error.code, str(error), error.line)])

@@ -13,13 +13,14 @@ from liquid.exceptions import LiquidError, OutputStreamLimitError
 from markupsafe import Markup
 
 from templates_app.compiled import CompiledVersion
-from templates_app.liquid import MissingVariableError, Source, TooSlowError, line_of
+from templates_app.liquid import MissingVariableError, Region, Source, TooSlowError, line_of
 from tenants.vocabulary import Channel
 
 TOO_SLOW: Final = "render_too_slow"
 ROOM: Final[Mapping[str, int]] = {"subject": 2_000, "body": 100_000, "html": 500_000}
 """Characters that each part may come to, layout included."""
 
+_SMS: Final = Channel.SMS  # looked up once: on an enum it takes as long as the rest of `region_of`
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
@@ -53,10 +54,11 @@ def render(
     recipient: Mapping[str, Any],
     event: Mapping[str, Any],
     tenant: Mapping[str, Any],
+    region: Region,
 ) -> Rendered:
     """Render one delivery; raises RenderError and nothing else. The keys of the mappings are those templates use:
     `recipient` userId, email, phone, locale, timezone, attributes (an empty one is as missing as null); `event` id, type,
-    priority, metadata, createdAt; `tenant` slug, name.
+    priority, metadata, createdAt; `tenant` slug, name. `region` is how dates and numbers are formatted.
     """
     if broken := version.broken or (version.layout.broken if version.layout else ""):
         raise RenderError("render_error", broken)
@@ -69,35 +71,42 @@ def render(
         if value is not None:
             variables[name] = value
     sources = version.sources
-    subject = _single_line(_write("subject", sources["subject"], variables)) if "subject" in sources else ""
-    body = _write("body", sources["body"], variables) if "body" in sources else ""
-    html = _write("html", sources["html"], variables) if "html" in sources else ""
+    subject = _single_line(_write("subject", sources["subject"], variables, region)) if "subject" in sources else ""
+    body = _write("body", sources["body"], variables, region) if "body" in sources else ""
+    html = _write("html", sources["html"], variables, region) if "html" in sources else ""
     if version.layout or (html and not body):
-        body, html = _dress(version, variables | {"subject": subject}, body, html)
+        body, html = _dress(version, variables | {"subject": subject}, region, body, html)
     return Rendered(subject, body, html, version.id)
 
 
-def _dress(version: CompiledVersion, variables: Mapping[str, Any], body: str, html: str) -> tuple[str, str]:
+def region_of(version: CompiledVersion, *, locale: str, default_locale: str, timezone: str) -> Region:
+    """How a message of `version` formats: in the recipient's own `locale` (empty: there is none), else the template's, else
+    the tenant's default; an SMS with plain spaces.
+    """
+    return Region((locale, version.locale, default_locale), timezone, version.channel is _SMS)
+
+
+def _dress(version: CompiledVersion, variables: Mapping[str, Any], region: Region, body: str, html: str) -> tuple[str, str]:
     """Put body and html into their layouts, and make the one that is missing from the other."""
     layout = version.layout
     plain, inner = body, html
     if layout and layout.html and version.channel is Channel.EMAIL:
-        html = _in_layout("html", layout.html, variables, Markup(inner or linebreaks(plain, autoescape=True)))  # noqa: S704
+        html = _in_layout("html", layout.html, variables, region, Markup(inner or linebreaks(plain, autoescape=True)))  # noqa: S704
     if not plain:
         # A text layout brings its own greeting and footer; without one, those of the html layout are part of the text.
         plain = body = _text_from(inner if layout and layout.text else html)
     if layout and layout.text:
-        body = _in_layout("body", layout.text, variables, plain)
+        body = _in_layout("body", layout.text, variables, region, plain)
     return body, html
 
 
-def _in_layout(part: str, source: Source, variables: Mapping[str, Any], content: str) -> str:
-    return _write(part, source, {**variables, "content": content}, where="layout of the ")
+def _in_layout(part: str, source: Source, variables: Mapping[str, Any], region: Region, content: str) -> str:
+    return _write(part, source, {**variables, "content": content}, region, where="layout of the ")
 
 
-def _write(part: str, source: Source, variables: Mapping[str, Any], *, where: str = "") -> str:
+def _write(part: str, source: Source, variables: Mapping[str, Any], region: Region, *, where: str = "") -> str:
     try:
-        text = source.write(variables, room=ROOM[part])
+        text = source.write(variables, ROOM[part], region)
     except MissingVariableError as error:
         raise _error("missing_variable", where + part, f"{error.name} is missing", error, error.name) from error
     except OutputStreamLimitError as error:

@@ -101,6 +101,7 @@ _VERSION_COLUMNS: Final = (
     "html",
     "variables",
     "template__channel",
+    "template__locale",
     "template__layout_id",
     "template__layout__html",
     "template__layout__text",
@@ -118,6 +119,7 @@ def compiled_version(row: Mapping[str, Any]) -> CompiledVersion:
     version = compile_version(
         version_id=row["id"],
         channel=Channel(row["template__channel"]),
+        locale=row["template__locale"],
         number=row["number"],
         subject=row["subject"],
         body=row["body"],

@@ -13,6 +13,7 @@ from templates_app.selectors import newest_version
 from templates_app.validation import LONGEST, MOST_VARIABLES
 from tenants.http.queries import Query
 from tenants.http.serializers import CamelSerializer, CodedField
+from tenants.models import validate_timezone
 from tenants.vocabulary import Channel
 
 _NAME: Final = {"type": "string", "pattern": f"^{VARIABLE_PATTERN}$"}
@@ -149,8 +150,12 @@ class SampleRecipient(CamelSerializer):
     user_id = serializers.CharField(required=False, max_length=255)
     email = serializers.CharField(required=False, max_length=254)
     phone = serializers.CharField(required=False, max_length=20)
-    locale = serializers.CharField(required=False, max_length=35)
-    timezone = serializers.CharField(required=False, max_length=64)
+    locale = serializers.CharField(
+        required=False, max_length=35, help_text="How dates, numbers and money are shown; without one, the template's."
+    )
+    timezone = serializers.CharField(
+        required=False, max_length=64, validators=[validate_timezone], help_text="IANA; without one, the tenant's."
+    )
     attributes = serializers.DictField(required=False)
 
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 from liquid import Environment
 
 from templates_app.errors import Problem
-from templates_app.liquid import HTML, TEXT, Source, SourceError, line_at, parse
+from templates_app.liquid import HTML, TEXT, Source, SourceError, argument_faults, line_at, parse
 from templates_app.names import VARIABLE_PATTERN
 from tenants.vocabulary import Channel
 
@@ -137,6 +137,8 @@ def _source_problems(
     if needed and needed not in source.used:
         yield Problem(name, "missing_content", f"{{{{ {needed} }}}} must stand where the message goes.")
     yield from _undeclared(name, text, source, declared)
+    for line, fault in argument_faults(source, text):
+        yield Problem(name, "invalid_argument", f"line {line}: {fault}", line)
 
 
 def _undeclared(name: str, text: str, source: Source, declared: set[str]) -> Iterator[Problem]:

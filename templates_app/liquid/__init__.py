@@ -2,6 +2,8 @@
 
 from templates_app.liquid.context import Context, TooSlowError, WorkExceededError
 from templates_app.liquid.environment import HTML, TEXT, Source, SourceError, line_at, line_of, parse
+from templates_app.liquid.literals import argument_faults
+from templates_app.liquid.regions import Region
 from templates_app.liquid.undefined import ABSENT, MissingVariableError
 
 __all__ = [
@@ -10,10 +12,12 @@ __all__ = [
     "TEXT",
     "Context",
     "MissingVariableError",
+    "Region",
     "Source",
     "SourceError",
     "TooSlowError",
     "WorkExceededError",
+    "argument_faults",
     "line_at",
     "line_of",
     "parse",

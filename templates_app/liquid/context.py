@@ -19,6 +19,7 @@ from liquid.exceptions import LiquidError, LoopIterationLimitError, OutputStream
 from liquid.undefined import UNDEFINED, Undefined
 from liquid.utils import ReadOnlyChainMap
 
+from templates_app.liquid.regions import Region
 from templates_app.liquid.undefined import Missing
 
 WORK: Final = 1_000_000
@@ -28,6 +29,9 @@ MOST_CPU_S: Final = 0.25
 _LOOKS_AT_CLOCK_EVERY: Final = 16
 MOST_ITERATIONS: Final = 10_000
 """Of all loops of one render together."""
+ANYWHERE: Final = Region()
+_FORMATTED: Final = 20
+"""What it costs to format a date or a number: some 20 µs."""
 
 
 class WorkExceededError(LiquidError):
@@ -66,11 +70,13 @@ class Scope(ReadOnlyChainMap):
 class Context(RenderContext):
     """One render of one template. `null` is the same as missing, everywhere."""
 
-    __slots__ = ("charges", "ends_at", "iterations", "weight", "work")
+    __slots__ = ("charges", "ends_at", "iterations", "region", "weight", "work")
 
     scope: Scope
 
-    def __init__(self, template: BoundTemplate, variables: Mapping[str, object], *, weight: int = 1) -> None:
+    def __init__(
+        self, template: BoundTemplate, variables: Mapping[str, object], weight: int = 1, region: Region = ANYWHERE
+    ) -> None:
         # Sets what the base class sets and no more: its own constructor takes longer than a short template's render.
         self.env = template.env
         self.template = template
@@ -84,6 +90,7 @@ class Context(RenderContext):
         self.disabled_tags = []
         self.parent_context = None
         self.weight = weight
+        self.region = region
         self.work = WORK
         self.charges = 0
         self.ends_at = thread_time() + MOST_CPU_S
@@ -166,14 +173,23 @@ def _joined(items: Any, separator: Any = " ", *_: Any) -> int:
 def _dated(value: Any, pattern: Any = "", *_: Any) -> int:
     """A date of a hundred characters, or a pattern as long as a page, is an attack."""
     longest = max(len(each) if isinstance(each, str) else 0 for each in (value, pattern))
-    return WORK if longest > 100 else 0
+    return WORK if longest > 100 else _FORMATTED
+
+
+def _formatted(*_: Any) -> int:
+    return _FORMATTED
 
 
 COSTS: Final[Mapping[str, Callable[..., int]]] = {
     "date": _dated,
+    "datetime": _dated,
     "join": _joined,
+    "money": _formatted,
+    "number": _formatted,
+    "percent": _formatted,
     "replace": _replaced,
     "strip_html": lambda text, *_: size_of(text) ** 2 // 1000,  # HTMLParser is quadratic for some inputs
+    "time": _dated,
     "uniq": lambda items, *_: size_of(items) ** 2,
 }
 """What filters cost beyond the size of what they are given and what they make, if not in proportion to it. Known before

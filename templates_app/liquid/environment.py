@@ -19,7 +19,9 @@ from liquid.expression import Expression
 from liquid.undefined import Undefined
 from markupsafe import Markup, escape
 
-from templates_app.liquid.context import Context, Output
+from templates_app.liquid.context import ANYWHERE, Context, Output
+from templates_app.liquid.formatting import FILTERS
+from templates_app.liquid.regions import Region
 from templates_app.liquid.undefined import Missing, MissingVariableError
 
 LONGEST_MARKUP: Final = 4000
@@ -83,10 +85,10 @@ class Source(BoundTemplate):
     used: frozenset[str] = frozenset()
     """The roots of all variables it mentions."""
 
-    def write(self, variables: Mapping[str, object], *, room: int) -> str:
+    def write(self, variables: Mapping[str, object], room: int, region: Region = ANYWHERE) -> str:
         """Render; raises LiquidError, or whatever a filter trips over."""
         output = Output(room)
-        context = Context(self, variables, weight=self.weight)
+        context = Context(self, variables, self.weight, region)
         for node in self.nodes:
             try:
                 node.render(context, output)
@@ -111,6 +113,8 @@ class _Environment(Environment):
             del self.tags[name]
         for name in _REMOVED_FILTERS:
             del self.filters[name]
+        for name, function in FILTERS.items():
+            self.add_filter(name, function)
 
 
 TEXT: Final = _Environment(tolerance=Mode.STRICT, undefined=Missing)

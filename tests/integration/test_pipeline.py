@@ -178,6 +178,50 @@ def test_a_missing_variable_fails_its_own_delivery_by_name(api, drain, tenant, a
     assert "userName" in Delivery.objects.get(channel=Channel.EMAIL).error
 
 
+def test_everyone_reads_dates_and_money_as_at_home(api, drain, tenant, ada):
+    """The recipient's locale and time zone, else the template's locale and the tenant's zone."""
+    tenant.timezone, tenant.default_locale = "Asia/Tokyo", "fr"
+    tenant.save()
+    ada.locale, ada.timezone = "de-AT", "Europe/Vienna"
+    ada.save()
+    body = "{{ data.total | money: 'EUR' }} {{ data.at | datetime: 'short' }} {{ recipient.timezone }}"
+    TemplateFactory(tenant=tenant, channel=Channel.IN_APP, locale="en", version__body=body, version__variables=[])
+    RecipientFactory(tenant=tenant, user_id="bob", locale="", timezone="")
+    eve = {"userId": "eve", "locale": "en-US", "timezone": "America/New_York"}
+    post(api, to=[{"userId": "ada"}, {"userId": "bob"}, eve], channels=["in_app"], data={"total": 1234.5, "at": 1772407805})
+    drain()
+    assert dict(Delivery.objects.values_list("user_id", "body")) == {
+        "ada": "€\u00a01.234,50 02.03.26, 00:30 Europe/Vienna",
+        "bob": "€1,234.50 3/2/26, 8:30\u202fAM Asia/Tokyo",
+        "eve": "€1,234.50 3/1/26, 6:30\u202fPM America/New_York",
+    }
+
+
+def test_a_test_of_a_template_is_read_where_its_recipient_is(api, drain, tenant):
+    body = "{{ data.total | money: 'EUR' }} {{ data.at | datetime: 'short' }}"
+    template = TemplateFactory(tenant=tenant, channel=Channel.SMS, locale="de-AT", version__body=body, version__variables=[])
+    phone, data = {"phone": "+15005550000"}, {"total": 1234.5, "at": 1772407805}
+    for to in (phone, phone | {"locale": "en-US", "timezone": "America/New_York"}):
+        assert api.post(f"/api/admin/templates/{template.pk}/test", {"to": to, "data": data}).status_code == 202
+        drain()
+    assert list(Delivery.objects.order_by("id").values_list("body", flat=True)) == [
+        "€ 1.234,50 01.03.26, 23:30",
+        "€1,234.50 3/1/26, 6:30 PM",
+    ]
+
+
+def test_a_value_that_cannot_be_formatted_fails_its_own_delivery(api, drain, tenant, ada):
+    TemplateFactory(
+        tenant=tenant, channel=Channel.SMS, version__body="\n{{ data.total | money: 'EUR' }}", version__variables=[]
+    )
+    TemplateFactory(tenant=tenant, channel=Channel.IN_APP, version__body="Fine", version__variables=[])
+    post(api, userId="ada", channels=["sms", "in_app"], data={"total": {"cents": 5}})
+    drain()
+    assert outcome() == {"sms": ("failed", "render_error"), "in_app": ("sent", "")}
+    error = Delivery.objects.get(channel=Channel.SMS).error
+    assert error == "body, line 2: money: the value must be a number, but is an object"
+
+
 def test_no_template_is_said_so(api, drain, ada):
     post(api, userId="ada", channels=["email"])
     drain()

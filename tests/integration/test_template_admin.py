@@ -217,6 +217,19 @@ def test_the_preview_takes_sample_data(admin_client, template, form):
     assert shown["problems"] == [{"field": "subject", "message": "subject, line 1: order.id is missing", "line": 1}]
 
 
+def test_the_preview_is_in_the_sample_recipients_locale_and_time_zone(admin_client, template, form):
+    form |= {"body": "{{ 1234.5 | money: 'EUR' }} {{ 0 | datetime: 'short' }}"}
+    assert preview(admin_client, form, of=template)["body"] == "€1,234.50 1/1/70, 12:00\u202fAM"
+    recipient = {"sample_locale": "de-AT", "sample_timezone": "Europe/Vienna"}
+    assert preview(admin_client, form | recipient, of=template)["body"] == "€\u00a01.234,50 01.01.70, 01:00"
+
+
+def test_the_page_asks_for_the_sample_recipient(admin_client, template):
+    page = admin_client.get(f"{LIST}{template.pk}/change/").content.decode()
+    assert 'name="sample_locale"' in page
+    assert 'name="sample_timezone"' in page
+
+
 def test_the_preview_puts_the_words_into_the_layout(admin_client, tenant, template, form):
     layout = create_layout(tenant=tenant, name="Brand", html="<main>{{ content }}</main>")
     shown = preview(admin_client, form | {"layout": str(layout.pk)}, of=template)
@@ -230,6 +243,8 @@ def test_the_preview_puts_the_words_into_the_layout(admin_client, tenant, templa
         ({"variables": "["}, "variables"),
         ({"sample_data": "{"}, "sample data"),
         ({"sample_data": "[]"}, "sample data"),
+        ({"sample_locale": "not a locale"}, "sample locale"),
+        ({"sample_timezone": "Mars/A"}, "sample timezone"),
         ({"html": "{% if %}"}, "html"),
     ],
 )

@@ -272,6 +272,31 @@ def test_a_preview_takes_a_recipient(api):
     assert errors_of(api.post(url, {"recipient": {"name": "x"}})) == {("recipient.name", "unknown")}
 
 
+def test_a_preview_is_in_the_recipients_locale_and_time_zone(api, tenant):
+    tenant.timezone = "Europe/Vienna"
+    tenant.save()
+    body = "{{ data.total | money: 'EUR' }} {{ data.at | datetime: 'short' }} {{ recipient.timezone }}"
+    template = api.post(URL, {"channel": "sms", "eventType": "*", "locale": "de-AT", "body": body}).json()
+    url, data = f"{URL}/{template['id']}/preview", {"total": 1234.5, "at": "2026-03-01T23:30:05Z"}
+    shown = api.post(url, {"data": data}).json()
+    assert shown["body"] == "€ 1.234,50 02.03.26, 00:30 Europe/Vienna"
+    recipient = {"locale": "en-US", "timezone": "America/New_York"}
+    shown = api.post(url, {"data": data, "recipient": recipient}).json()
+    assert shown["body"] == "€1,234.50 3/1/26, 6:30 PM America/New_York"
+    assert errors_of(api.post(url, {"recipient": {"timezone": "Mars/A"}})) == {("recipient.timezone", "timezone")}
+    failed = api.post(url, {"data": data | {"total": "a lot"}}).json()
+    assert failed["errors"] == [
+        {"field": "body", "code": "render_error", "message": "body, line 1: money: the value is text that is no number"}
+    ]
+
+
+def test_a_wrong_argument_of_a_filter_is_refused(api):
+    refused = api.post(URL, {"channel": "sms", "eventType": "*", "body": "Hi\n{{ data.total | money: 'EURO' }}"})
+    assert errors_of(refused) == {("body", "invalid_argument")}
+    (error,) = refused.json()["errors"]
+    assert error["message"] == "line 2: money: the currency must be an ISO 4217 code like EUR, but is EURO"
+
+
 def test_layouts_are_written_read_changed_and_deleted(api):
     layout = api.post(LAYOUTS, {"name": "Brand", "html": "<main>{{ content }}</main>"}).json()
     url = f"{LAYOUTS}/{layout['id']}"

@@ -11,6 +11,7 @@ from django.db import IntegrityError, connection, transaction
 from templates_app import selectors, services
 from templates_app.catch_all import seed_catch_all
 from templates_app.errors import AlreadyExistsError, InvalidTemplateError, LayoutInUseError, UnknownVersionError
+from templates_app.liquid import Region
 from templates_app.models import Layout, Template, TemplateVersion
 from templates_app.rendering import render
 from templates_app.selectors import published_templates
@@ -20,7 +21,12 @@ from tenants.models import Tenant
 from tenants.vocabulary import ANY, Channel
 from tests.factories import TemplateFactory, TenantFactory
 
-PEOPLE = {"recipient": {"userId": "u"}, "event": {"id": "e", "type": "account"}, "tenant": {"slug": "acme", "name": "Acme"}}
+PEOPLE = {
+    "recipient": {"userId": "u"},
+    "event": {"id": "e", "type": "account"},
+    "tenant": {"slug": "acme", "name": "Acme"},
+    "region": Region(),
+}
 
 
 @pytest.fixture(autouse=True)

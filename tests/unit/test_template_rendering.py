@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from templates_app.catch_all import _BODY, _BODY_ALONE, _SUBJECT
 from templates_app.compiled import Store, compile_layout, compile_version
+from templates_app.liquid import Region
 from templates_app.locales import best
 from templates_app.names import clean_locale
 from templates_app.rendering import ROOM, RenderError, render
@@ -20,6 +21,7 @@ PEOPLE = {
     "recipient": {"userId": "u1", "email": "", "phone": None, "attributes": {"plan": "pro", "note": ""}},
     "event": {"id": "e1", "type": "order.shipped", "metadata": {}, "createdAt": "2026-01-31T12:00:00Z"},
     "tenant": {"slug": "acme", "name": "Acme & Sons"},
+    "region": Region(("en",)),
 }
 
 
@@ -27,6 +29,7 @@ def compiled(subject="", body="", html="", variables=(), layout=None, channel=Ch
     return compile_version(
         version_id=uuid4(),
         channel=channel,
+        locale="en",
         number=1,
         subject=subject,
         body=body,
