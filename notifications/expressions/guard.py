@@ -48,6 +48,10 @@ class Killed(Exception):  # noqa: N818 - what happened to the guard
         self.cpu_s = cpu_s
 
 
+class NoTurn(Exception):  # noqa: N818 - as above
+    """Other threads kept the guard busy all the time; the message says so."""
+
+
 class _Interrupted(Exception):  # noqa: N818 - as above
     """The guard died, and not of the expression as far as one can see."""
 
@@ -66,15 +70,19 @@ class Guard:
         return self._process.pid if self._process else None
 
     def evaluate(self, request: bytes) -> Answer:
-        """Answer a `request_of`; raises Killed. An OSError means that the machine has no process to give."""
-        with self._lock:
+        """Answer a `request_of`; raises Killed or NoTurn. An OSError means that the machine has no process to give."""
+        lock = self._lock
+        if not lock.acquire(timeout=self._wall_s):
+            raise NoTurn(f"the guard was busy with others for {self._wall_s:g} s")
+        try:
+            return self._exchange(request)
+        except _Interrupted:  # someone ended it, perhaps long ago
             try:
                 return self._exchange(request)
-            except _Interrupted:  # someone ended it, perhaps long ago
-                try:
-                    return self._exchange(request)
-                except _Interrupted as error:
-                    raise Killed(str(error), cpu_s=self._cpu_s) from None
+            except _Interrupted as error:
+                raise Killed(str(error), cpu_s=self._cpu_s) from None
+        finally:
+            lock.release()
 
     def close(self) -> None:
         """End the child; the next evaluation starts another one."""
