@@ -6,7 +6,7 @@ a hundred thousand is many chunks, and one that was interrupted goes on where it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -67,25 +67,18 @@ class Heard(NamedTuple):
     error: RuleError | None
 
 
-Listener = Callable[[ClaimedEvent, Heard], None]
-
-
-def log_fault(event: ClaimedEvent, heard: Heard) -> None:
-    if heard.error is not None:
-        logger.warning("rule_failed", rule_id=str(heard.rule.id), event_id=event.event_id, error=str(heard.error))
-
-
 def sources_of(
     event: ClaimedEvent,
     *,
     rules: Sequence[Rule],
     event_type: DeclaredType | None,
     tenant: TenantFacts,
-    listener: Listener = log_fault,
+    heard: list[Heard] | None = None,
 ) -> list[Source]:
     """An event's audience: empty if it names nobody and no rule matches; a single source of nobody if those that do name none.
 
-    A faulty rule is logged and passed over; it never stops the others. `listener` hears of every rule that is asked.
+    A faulty rule is logged and passed over; it never stops the others. If `heard` is given, what each rule says that is asked
+    is added to it, and nothing is logged.
     """
     if event.plan is not None:
         return msgspec.convert(event.plan, list[Source])
@@ -93,7 +86,7 @@ def sources_of(
     if own is not None and event.channels is not None:
         own.channels = event.channels
         return [own]
-    called_for = _called_for(event, rules, own, listener)
+    called_for = _called_for(event, rules, own, heard)
     if called_for:
         return called_for
     if own is None:
@@ -133,13 +126,16 @@ def _own_source(event: ClaimedEvent) -> Source | None:
     return None
 
 
-def _called_for(event: ClaimedEvent, rules: Sequence[Rule], own: Source | None, listener: Listener) -> list[Source]:
+def _called_for(event: ClaimedEvent, rules: Sequence[Rule], own: Source | None, heard: list[Heard] | None) -> list[Source]:
     """What the matching rules ask for; a recipient named in the event stands, and the rules say how to reach it."""
     variables = _variables(event)
     sources: list[Source] = []
     for rule in rules:
         source, error = _asked(rule, event, variables, own)
-        listener(event, Heard(rule, source, error))
+        if heard is not None:
+            heard.append(Heard(rule, source, error))
+        elif error is not None:
+            logger.warning("rule_failed", rule_id=str(rule.id), event_id=event.event_id, error=str(error))
         if source is not None:
             sources.append(source)
     if own is not None and sources:

@@ -107,15 +107,15 @@ def explain(tenant: Tenant, new: NewEvent, *, now: datetime) -> EventAnswer:
 
 def _hear(event: ClaimedEvent, rules: Sequence[Rule], around: Surroundings) -> tuple[dict[UUID, Heard], list[Source]]:
     """What each rule said that was asked, and the event's audience."""
-    heard: dict[UUID, Heard] = {}
+    heard: list[Heard] = []
     sources = sources_of(
         event,
         rules=rules,
         event_type=around.event_types.get((event.tenant_id, event.event_type)),
         tenant=around.tenants[event.tenant_id],
-        listener=lambda _, one: heard.update({one.rule.pk: one}),
+        heard=heard,
     )
-    return heard, sources
+    return {one.rule.pk: one for one in heard}, sources
 
 
 def _saying(rule: Rule, heard: Heard | None, event: ClaimedEvent) -> Saying:

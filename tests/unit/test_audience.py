@@ -8,6 +8,7 @@ from uuid import UUID
 import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from notifications.audience import NO_CHANNELS, NO_RECIPIENTS, NO_RULE_MATCHED, reason_for_nothing, sources_of
 from notifications.claims import ClaimedEvent
@@ -71,9 +72,7 @@ EVENTS = st.builds(
 
 def asked(given_event, given_rules):
     heard = []
-    sources = sources_of(
-        given_event, rules=given_rules, event_type=None, tenant=TENANT, listener=lambda _, one: heard.append(one)
-    )
+    sources = sources_of(given_event, rules=given_rules, event_type=None, tenant=TENANT, heard=heard)
     return sources, heard
 
 
@@ -117,3 +116,13 @@ def test_there_is_a_reason_exactly_if_there_is_no_delivery(given_event, given_ru
     assert (reason == "") is any(source.channels for source in reached)
     assert reason in {"", NO_RULE_MATCHED, NO_RECIPIENTS, NO_CHANNELS}
     assert reason != NO_CHANNELS or reached
+
+
+def test_a_faulty_rule_is_logged_unless_somebody_listens():
+    broken = Rule(tenant_id=1, event_type="order", condition="payload.gone > 1", channels=[4])
+    with capture_logs() as lines:
+        sources_of(event(), rules=[broken], event_type=None, tenant=TENANT)
+    assert [(line["event"], line["rule_id"], line["event_id"]) for line in lines] == [("rule_failed", str(broken.id), "e1")]
+    with capture_logs() as lines:
+        _, (heard,) = asked(event(), [broken])
+    assert (lines, heard.source, heard.error.part) == ([], None, "condition")
