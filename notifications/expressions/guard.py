@@ -29,6 +29,8 @@ MEMORY = 512 << 20
 """Bytes of address space; an idle guard takes 50 MB, one with a payload of 512 KB in hand 150 MB."""
 WALL_S = 10.0
 """For an answer in all, should the guard be stopped or the machine be overloaded."""
+TURN_S = 15.0
+"""For a turn, while other threads have theirs: more than the longest of them takes."""
 _LEAVE_S = 5.0
 
 
@@ -59,8 +61,8 @@ class _Interrupted(Exception):  # noqa: N818 - as above
 class Guard:
     """One child process, started when it is first needed and again after each death. Threads take turns."""
 
-    def __init__(self, *, cpu_s: float = CPU_S, memory: int = MEMORY, wall_s: float = WALL_S) -> None:
-        self._cpu_s, self._memory, self._wall_s = cpu_s, memory, wall_s
+    def __init__(self, *, cpu_s: float = CPU_S, memory: int = MEMORY, wall_s: float = WALL_S, turn_s: float = TURN_S) -> None:
+        self._cpu_s, self._memory, self._wall_s, self._turn_s = cpu_s, memory, wall_s, turn_s
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._link: socket.socket | None = None
@@ -72,8 +74,8 @@ class Guard:
     def evaluate(self, request: bytes) -> Answer:
         """Answer a `request_of`; raises Killed or NoTurn. An OSError means that the machine has no process to give."""
         lock = self._lock
-        if not lock.acquire(timeout=self._wall_s):
-            raise NoTurn(f"the guard was busy with others for {self._wall_s:g} s")
+        if not lock.acquire(timeout=self._turn_s):
+            raise NoTurn(f"the guard was busy with others for {self._turn_s:g} s")
         try:
             return self._exchange(request)
         except _Interrupted:  # someone ended it, perhaps long ago

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from django.urls import reverse
 
 from deliveries.models import Delivery
 from notifications import leases
@@ -10,6 +11,7 @@ from notifications.models import Event, EventStatus
 from preferences.services import subscribe
 from tenants.vocabulary import Channel
 from tests.factories import RuleFactory, TemplateFactory, TopicFactory
+from tests.staff import superuser_client
 
 
 @pytest.fixture(autouse=True)
@@ -80,6 +82,8 @@ def test_the_reason_is_shown(api, drain):
     assert (event["status"], event["reason"], event["deliveries"]) == ("processed", "no_rule_matched", [])
     assert event["timeline"][-1]["detail"] == "no_rule_matched"
     assert [one["reason"] for one in api.get("/api/events").json()["results"]] == ["no_rule_matched"]
+    page = superuser_client().get(reverse("admin:notifications_event_change", args=[event["id"]]))
+    assert "no rule matched" in page.content.decode()
 
 
 def test_a_replayed_event_finds_its_rule(api, drain, tenant):

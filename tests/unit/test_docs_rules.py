@@ -112,4 +112,4 @@ def test_what_a_trial_answers_is_what_the_page_says():
     named = PAGE.partition("by where they were named:")[2].partition(";")[0]
     assert set(listed(named)) == set(get_args(Origin))
     assert f"lists the first {MOST_LISTED}" in PAGE
-    assert f"busy for {guard.WALL_S:g} s" in PAGE
+    assert f"busy for {guard.TURN_S:g} s" in PAGE
