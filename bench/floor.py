@@ -129,6 +129,7 @@ class Floor:
                 "next_cursor": columns.int_array([None] * len(events)),
                 "plan": columns.text_array([None] * len(events)),
                 "processed_at": columns.time_array([self.now] * len(events)),
+                "reason": columns.text_array([""] * len(events)),
             },
             create=columns.columns_of(NewDelivery, deliveries),
             messages=[(f"floor.{one.user_id}", (one.subject + one.body + one.data).encode()) for one in deliveries],

@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 
 from django.contrib import admin, messages
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.urls import reverse
 from django.utils.safestring import SafeString
+from django.utils.timezone import now as clock
 from unfold.admin import ModelAdmin
 from unfold.contrib.filters.admin import BooleanRadioFilter, ChoicesDropdownFilter, RelatedDropdownFilter
 from unfold.dataclasses import UnfoldAction
@@ -23,8 +25,10 @@ from deliveries import bells
 from deliveries.admin.presentation import STATUS_COLOURS, labelled, link, moment, pretty, sandbox_label
 from deliveries.explanations import sentence
 from deliveries.selectors import events_of_user, every_tenant
+from notifications.dry_run import try_rule
 from notifications.forms import EventTypeForm, RuleForm, names_of
 from notifications.models import Event, EventStatus, EventType, Rule
+from notifications.rule_trial_forms import TryForm, in_words
 from notifications.selectors import MOST_SHOWN, deliveries_of_event, timeline
 from notifications.services import cancel_event, replay_events
 from tenants.dialogs import confirmation, leave_for
@@ -215,6 +219,8 @@ class RuleAdmin(ModelAdmin):
         ("When", {"fields": ("event_type", "condition")}),
         ("Then", {"fields": ("recipients", "channels", "priority")}),
     )
+    actions_detail: ClassVar = ["try_it"]
+    change_form_outer_after_template = "admin/notifications/rule/try_form.html"
 
     @display(description="Recipients")
     def goes_to(self, rule: Rule) -> str:
@@ -226,3 +232,26 @@ class RuleAdmin(ModelAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("tenant",) if obj else ()
+
+    def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> HttpResponse:
+        rule = self.get_object(request, object_id)
+        context = {**(extra_context or {}), "try_form": TryForm.on(rule) if rule else None}
+        return super().change_view(request, object_id, form_url, context)  # type: ignore[no-any-return]
+
+    @action(description="Try it", url_path="try", permissions=["view"], icon="science")
+    def try_it(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """What the rule, as it is saved, would do with an event. Nothing is stored."""
+        rule = self.get_object(request, object_id)
+        if rule is None:
+            raise Http404
+        form = TryForm.on(rule, request.POST if request.method == "POST" else None)
+        tried = in_words(try_rule(rule, form.cleaned_data["new"], now=clock())) if form.is_valid() else {}
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"What {rule} would do with an event",
+            "opts": self.opts,
+            "original": rule,
+            "try_form": form,
+            **tried,
+        }
+        return render(request, "admin/notifications/rule/try.html", context)

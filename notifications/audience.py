@@ -6,8 +6,8 @@ a hundred thousand is many chunks, and one that was interrupted goes on where it
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import msgspec
 import structlog
@@ -23,6 +23,9 @@ logger = structlog.get_logger(__name__)
 
 PAGE = 500
 """Recipients taken from one event at a time."""
+NO_RULE_MATCHED = "no_rule_matched"
+NO_RECIPIENTS = "no_recipients"
+NO_CHANNELS = "no_channels"
 _PLACES = 1 << 48
 """A cursor is source × 2^48 + place; subscription ids stay below."""
 
@@ -55,23 +58,51 @@ class Page(msgspec.Struct, frozen=True):
         return (self.index + 1) * _PLACES
 
 
+class Heard(NamedTuple):
+    """What a rule said of an event."""
+
+    rule: Rule
+    source: Source | None
+    """None: it does not match. Without recipients and topic: it matches, and names nobody or leaves that to the event."""
+    error: RuleError | None
+
+
 def sources_of(
-    event: ClaimedEvent, *, rules: Sequence[Rule], event_type: DeclaredType | None, tenant: TenantFacts
+    event: ClaimedEvent,
+    *,
+    rules: Sequence[Rule],
+    event_type: DeclaredType | None,
+    tenant: TenantFacts,
+    heard: list[Heard] | None = None,
 ) -> list[Source]:
-    """An event's audience. A faulty rule is logged and passed over; it never stops the others."""
+    """An event's audience: empty if it names nobody and no rule matches; a single source of nobody if those that do name none.
+
+    A faulty rule is logged and passed over; it never stops the others. If `heard` is given, what each rule says that is asked
+    is added to it, and nothing is logged.
+    """
     if event.plan is not None:
         return msgspec.convert(event.plan, list[Source])
     own = _own_source(event)
     if own is not None and event.channels is not None:
         own.channels = event.channels
         return [own]
-    called_for = _called_for(event, rules, own, event.channels)
+    called_for = _called_for(event, rules, own, heard)
     if called_for:
         return called_for
     if own is None:
         return []
     own.channels = list((event_type.default_channels if event_type else None) or tenant.default_channels)
     return [own]
+
+
+def reason_for_nothing(sources: Sequence[Source], reached: Iterable[Source]) -> str:
+    """Why an event comes to no delivery; empty if it comes to some. `reached`: those of its sources that have people."""
+    channels = [source.channels for source in reached]
+    if any(channels):
+        return ""
+    if channels:
+        return NO_CHANNELS
+    return NO_RECIPIENTS if sources else NO_RULE_MATCHED
 
 
 def page_at(sources: Sequence[Source], cursor: int) -> Page | None:
@@ -95,29 +126,39 @@ def _own_source(event: ClaimedEvent) -> Source | None:
     return None
 
 
-def _called_for(event: ClaimedEvent, rules: Sequence[Rule], own: Source | None, channels: list[int] | None) -> list[Source]:
+def _called_for(event: ClaimedEvent, rules: Sequence[Rule], own: Source | None, heard: list[Heard] | None) -> list[Source]:
     """What the matching rules ask for; a recipient named in the event stands, and the rules say how to reach it."""
     variables = _variables(event)
     sources: list[Source] = []
     for rule in rules:
-        try:
-            if matches(rule, event.event_type, variables):
-                sources.append(_source_by_rule(rule, variables, own, channels))
-        except RuleError as error:
+        source, error = _asked(rule, event, variables, own)
+        if heard is not None:
+            heard.append(Heard(rule, source, error))
+        elif error is not None:
             logger.warning("rule_failed", rule_id=str(rule.id), event_id=event.event_id, error=str(error))
+        if source is not None:
+            sources.append(source)
     if own is not None and sources:
         own.channels = list(dict.fromkeys(channel for source in sources for channel in source.channels))
         own.rule = sources[0].rule
         return [own]
-    return [source for source in sources if source.recipients or source.topic]
+    return [source for source in sources if source.recipients or source.topic] or sources[:1]
 
 
-def _source_by_rule(rule: Rule, variables: Mapping[str, Any], own: Source | None, channels: list[int] | None) -> Source:
-    source = Source(channels=channels or list(rule.channels), rule=str(rule.id))
-    if own is None:
-        user_ids, source.topic = recipients_of(rule, variables)
-        source.recipients = [{"userId": user_id} for user_id in user_ids]
-    return source
+def _asked(
+    rule: Rule, event: ClaimedEvent, variables: Mapping[str, Any], own: Source | None
+) -> tuple[Source | None, RuleError | None]:
+    """What one rule asks for (None: it does not match), and what kept it from saying so, or from naming anybody."""
+    source = None
+    try:
+        if matches(rule, event.event_type, variables):
+            source = Source(channels=event.channels or list(rule.channels), rule=str(rule.id))
+            if own is None:
+                user_ids, source.topic = recipients_of(rule, variables)
+                source.recipients = [{"userId": user_id} for user_id in user_ids]
+    except RuleError as error:
+        return source, error
+    return source, None
 
 
 def _variables(event: ClaimedEvent) -> dict[str, Any]:

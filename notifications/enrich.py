@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from notifications.audience import PAGE, Page, Source, page_at, sources_of
+from notifications.audience import PAGE, Page, Source, page_at, reason_for_nothing, sources_of
 from notifications.claims import Claim, ClaimedEvent
 from notifications.surroundings import DeclaredType, Surroundings, surroundings_of
 from notifications.wire import Chunk, Target, Work
@@ -161,6 +161,7 @@ def _work(one: _Expanded, event_type: DeclaredType | None) -> Work:
         category=event_type.category if event_type else "",
         required=event_type.required if event_type else False,
         default_enabled=event_type.default_enabled if event_type else None,
+        reason=reason_for_nothing(one.sources, (source for source, _ in one.entries)),
     )
 
 

@@ -203,13 +203,17 @@ def _explanation(target: Target, verdict: Verdict) -> str | None:
     return msgspec.json.encode(explanation).decode() if explanation else None
 
 
+# An audience may take several chunks. Its reason stays while none of them has had anybody: a cursor that has moved and no
+# reason mean that one had.
 _MOVE_ON = """
 UPDATE notifications_event e
 SET status = w.status, cursor = COALESCE(w.next_cursor, e.cursor), plan = w.plan::jsonb, processed_at = w.processed_at,
+    reason = CASE WHEN e.cursor > 0 AND e.reason = '' THEN '' ELSE w.reason END,
     lease_until = NULL, lease_id = NULL, attempt_count = CASE WHEN w.next_cursor IS NULL THEN e.attempt_count ELSE 0 END
 FROM unnest(
-    %(id)s::uuid[], %(status)s::smallint[], %(next_cursor)s::bigint[], %(plan)s::text[], %(processed_at)s::timestamptz[]
-) AS w (id, status, next_cursor, plan, processed_at)
+    %(id)s::uuid[], %(status)s::smallint[], %(next_cursor)s::bigint[], %(plan)s::text[], %(processed_at)s::timestamptz[],
+    %(reason)s::text[]
+) AS w (id, status, next_cursor, plan, processed_at, reason)
 WHERE e.id = w.id AND e.status = 0 AND e.lease_id = %(lease_id)s
 RETURNING e.id
 """
@@ -230,6 +234,7 @@ def _move_on(chunk: Chunk, now: datetime) -> set[int]:
                 "next_cursor": int_array([work.next_cursor for work in chunk.works]),
                 "plan": text_array([_json_or_none(work.plan) for work in chunk.works]),
                 "processed_at": time_array([None if work.next_cursor is not None else now for work in chunk.works]),
+                "reason": text_array([work.reason for work in chunk.works]),
                 "lease_id": chunk.lease_id,
             },
         )

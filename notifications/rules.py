@@ -12,7 +12,7 @@ import fnmatch
 import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final, Literal
 
 from django.core.exceptions import ValidationError
 
@@ -34,21 +34,30 @@ _RECIPIENT_KEYS = frozenset({"path", "userIds", "topic"})
 class RuleError(Exception):
     """A rule could not be applied to an event; the message says why. Other rules are not affected."""
 
+    def __init__(self, why: str, *, part: Literal["condition", "recipients"]) -> None:
+        super().__init__(why)
+        self.part: Final = part
+
 
 @functools.lru_cache(maxsize=4096)
 def _pattern(pattern: str) -> re.Pattern[str]:
     return re.compile(fnmatch.translate(pattern))
 
 
+def is_for(rule: Rule, event_type: str) -> bool:
+    """Whether the rule's pattern matches an event type."""
+    return _pattern(rule.event_type).match(event_type) is not None
+
+
 def matches(rule: Rule, event_type: str, variables: Mapping[str, Any]) -> bool:
     """Whether `rule` applies; raises RuleError if its condition cannot be evaluated on this payload."""
-    if not _pattern(rule.event_type).match(event_type):
+    if not is_for(rule, event_type):
         return False
     if not rule.condition:
         return True
-    result = _evaluate(rule, rule.condition, variables)
+    result = _evaluate(rule, rule.condition, variables, part="condition")
     if not isinstance(result, bool):
-        raise RuleError(f"the condition gave {type(result).__name__}, not true or false")
+        raise RuleError(f"the condition gave {type(result).__name__}, not true or false", part="condition")
     return result
 
 
@@ -60,24 +69,24 @@ def recipients_of(rule: Rule, variables: Mapping[str, Any]) -> tuple[list[str], 
     if ids := wanted.get("userIds"):
         return [str(user_id) for user_id in ids], ""
     if path := wanted.get("path"):
-        return list(_user_ids(_evaluate(rule, path, variables))), ""
+        return list(_user_ids(_evaluate(rule, path, variables, part="recipients"))), ""
     return [], ""
 
 
-def _evaluate(rule: Rule, expression: str, variables: Mapping[str, Any]) -> Any:
+def _evaluate(rule: Rule, expression: str, variables: Mapping[str, Any], *, part: Literal["condition", "recipients"]) -> Any:
     try:
         return evaluate(expression, variables, tenant_id=rule.tenant_id, rule_id=rule.pk)
     except ExpressionError as error:
-        raise RuleError(str(error)) from error
+        raise RuleError(str(error), part=part) from error
 
 
 def _user_ids(value: Any) -> Iterator[str]:
     entries = value if isinstance(value, list) else [value]
     if len(entries) > MAX_RECIPIENTS:
-        raise RuleError(f"the path names {len(entries)} recipients, more than {MAX_RECIPIENTS}")
+        raise RuleError(f"the path names {len(entries)} recipients, more than {MAX_RECIPIENTS}", part="recipients")
     for entry in entries:
         if isinstance(entry, bool) or not isinstance(entry, str | int) or not 0 < len(str(entry)) <= 255:
-            raise RuleError(f"the path gave {type(entry).__name__}, not a user id")
+            raise RuleError(f"the path gave {type(entry).__name__}, not a user id", part="recipients")
         yield str(entry)
 
 

@@ -68,7 +68,8 @@ def _event_entries(event: Event) -> Iterator[dict[str, Any]]:
         yield {"at": event.scheduled_at, "type": "event.due"}
     if event.processed_at is not None:
         entry: dict[str, Any] = {"at": event.processed_at, "type": f"event.{EventStatus(event.status).label}"}
-        yield entry | ({"detail": event.error} if event.error else {})
+        detail = event.error or event.reason
+        yield entry | ({"detail": detail} if detail else {})
 
 
 def _delivery_entries(delivery: Delivery) -> Iterator[dict[str, Any]]:

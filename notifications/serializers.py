@@ -15,6 +15,7 @@ from tenants.http.serializers import CamelSerializer, CodedField
 from tenants.vocabulary import Channel, Priority
 
 MOST_REPLAYED = 1000
+REASON = "Why it failed, or has no deliveries: `no_rule_matched`, `no_recipients` or `no_channels`."
 
 
 class AcceptedSerializer(CamelSerializer):
@@ -60,7 +61,7 @@ class EventSerializer(CamelSerializer):
     channels = serializers.ListField(child=CodedField(Channel), allow_null=True)
     priority = CodedField(Priority)
     status = CodedField(EventStatus)
-    reason = serializers.CharField(allow_blank=True)
+    reason = serializers.CharField(allow_blank=True, help_text=REASON)
     error = serializers.CharField(allow_blank=True)
     data = serializers.JSONField()  # type: ignore[assignment] # as above
     metadata = serializers.JSONField()
@@ -95,7 +96,7 @@ class EventSummarySerializer(CamelSerializer):
     user_id = serializers.CharField(allow_blank=True)
     priority = CodedField(Priority)
     status = CodedField(EventStatus)
-    reason = serializers.CharField(allow_blank=True)
+    reason = serializers.CharField(allow_blank=True, help_text=REASON)
     error = serializers.CharField(allow_blank=True)
     sandbox = serializers.BooleanField()
     created_at = serializers.DateTimeField()

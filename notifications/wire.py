@@ -51,6 +51,8 @@ class Work(msgspec.Struct, array_like=True, frozen=True, gc=False):
     required: bool = False
     default_enabled: bool | None = None
     """None: the tenant has not declared the event's type."""
+    reason: str = ""
+    """Why this chunk has nobody of the event's audience; empty if it has somebody."""
 
 
 class Target(msgspec.Struct, array_like=True, frozen=True, gc=False):

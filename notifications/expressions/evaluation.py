@@ -15,7 +15,7 @@ from typing import Any
 
 import cel
 
-from notifications.expressions.guard import Guard, Killed, request_of
+from notifications.expressions.guard import Guard, Killed, NoTurn, request_of
 from notifications.expressions.guard import guard as own_guard
 from notifications.expressions.ledger import Ledger
 
@@ -65,6 +65,8 @@ def evaluate(
         raise ExpressionError(why)
     try:
         answer = guard.evaluate(request)
+    except NoTurn as error:
+        raise ExpressionError(str(error)) from error
     except Killed as error:
         ledger.charge(tenant_id, error.cpu_s)
         ledger.rest(key, str(error))

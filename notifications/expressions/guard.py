@@ -29,6 +29,8 @@ MEMORY = 512 << 20
 """Bytes of address space; an idle guard takes 50 MB, one with a payload of 512 KB in hand 150 MB."""
 WALL_S = 10.0
 """For an answer in all, should the guard be stopped or the machine be overloaded."""
+TURN_S = 15.0
+"""For a turn, while other threads have theirs: more than the longest of them takes."""
 _LEAVE_S = 5.0
 
 
@@ -48,6 +50,10 @@ class Killed(Exception):  # noqa: N818 - what happened to the guard
         self.cpu_s = cpu_s
 
 
+class NoTurn(Exception):  # noqa: N818 - as above
+    """Other threads kept the guard busy all the time; the message says so."""
+
+
 class _Interrupted(Exception):  # noqa: N818 - as above
     """The guard died, and not of the expression as far as one can see."""
 
@@ -55,8 +61,8 @@ class _Interrupted(Exception):  # noqa: N818 - as above
 class Guard:
     """One child process, started when it is first needed and again after each death. Threads take turns."""
 
-    def __init__(self, *, cpu_s: float = CPU_S, memory: int = MEMORY, wall_s: float = WALL_S) -> None:
-        self._cpu_s, self._memory, self._wall_s = cpu_s, memory, wall_s
+    def __init__(self, *, cpu_s: float = CPU_S, memory: int = MEMORY, wall_s: float = WALL_S, turn_s: float = TURN_S) -> None:
+        self._cpu_s, self._memory, self._wall_s, self._turn_s = cpu_s, memory, wall_s, turn_s
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._link: socket.socket | None = None
@@ -66,15 +72,19 @@ class Guard:
         return self._process.pid if self._process else None
 
     def evaluate(self, request: bytes) -> Answer:
-        """Answer a `request_of`; raises Killed. An OSError means that the machine has no process to give."""
-        with self._lock:
+        """Answer a `request_of`; raises Killed or NoTurn. An OSError means that the machine has no process to give."""
+        lock = self._lock
+        if not lock.acquire(timeout=self._turn_s):
+            raise NoTurn(f"the guard was busy with others for {self._turn_s:g} s")
+        try:
+            return self._exchange(request)
+        except _Interrupted:  # someone ended it, perhaps long ago
             try:
                 return self._exchange(request)
-            except _Interrupted:  # someone ended it, perhaps long ago
-                try:
-                    return self._exchange(request)
-                except _Interrupted as error:
-                    raise Killed(str(error), cpu_s=self._cpu_s) from None
+            except _Interrupted as error:
+                raise Killed(str(error), cpu_s=self._cpu_s) from None
+        finally:
+            lock.release()
 
     def close(self) -> None:
         """End the child; the next evaluation starts another one."""

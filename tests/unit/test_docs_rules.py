@@ -3,11 +3,13 @@
 import json
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from django.conf import settings
 from django.core.exceptions import ValidationError
 
+from notifications.dry_run_answers import MOST_LISTED, Because, Origin
 from notifications.expressions import child, evaluation, guard, ledger
 from notifications.models import Rule
 from notifications.rules import (
@@ -103,3 +105,11 @@ def test_the_limits_are_those_of_the_code():
     }
     assert f"is at most {evaluation.IN_PROCESS_WORK:,}" in PAGE
     assert ledger.REST_S == 60
+
+
+def test_what_a_trial_answers_is_what_the_page_says():
+    assert {name.strip("`") for name, _ in rows("`because`")} == set(get_args(Because))
+    named = PAGE.partition("by where they were named:")[2].partition(";")[0]
+    assert set(listed(named)) == set(get_args(Origin))
+    assert f"lists the first {MOST_LISTED}" in PAGE
+    assert f"busy for {guard.TURN_S:g} s" in PAGE

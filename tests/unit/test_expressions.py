@@ -285,3 +285,10 @@ def test_a_tenants_slow_expressions_have_one_budget():
     assert ledger.objection(2, "any") is None
     now[0] = REST_S
     assert ledger.objection(1, "any") is None
+
+
+def test_a_guard_that_others_keep_busy_is_not_waited_for_without_end():
+    guard, ledger = Guard(turn_s=0.01), Ledger()
+    with guard._lock, pytest.raises(ExpressionError, match="busy with others"):
+        evaluate("payload.a.all(x, x > 0)", variables(a=[1]), tenant_id=1, rule_id=1, guard=guard, ledger=ledger)
+    assert ledger.objection(1, (1, "payload.a.all(x, x > 0)")) is None
