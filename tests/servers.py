@@ -1,7 +1,7 @@
 """Starts the suite's own PostgreSQL and Valkey before Django reads its settings. A pytest plugin, loaded with `-p`.
 
-With `TEST_DATABASE_URL` and `TEST_REDIS_URL` the suite runs on those servers instead. Under xdist the controller starts the
-servers; each worker has a database, a Redis number and metrics of its own.
+With `TEST_DATABASE_URL` and `TEST_REDIS_URL` the suite runs on those servers instead. Under xdist the controller starts
+PostgreSQL; each worker has a database, a Valkey (or, with `TEST_REDIS_URL`, a number there) and metrics of its own.
 """
 
 from __future__ import annotations
@@ -68,11 +68,25 @@ def _start() -> None:
     os.environ["TEST_SERVERS"] = "started"
 
 
+def _start_for(worker: str) -> None:
+    """What a worker must not share: some tests fill Redis up or cut its connections, and metrics are counted."""
+    from config.stack.paths import stack_paths
+    from config.stack.servers import EmbeddedRedis
+
+    paths = stack_paths(Path(os.environ["LOCAL_STATE_DIR"]) / worker)
+    paths.metrics.mkdir(parents=True, exist_ok=True)
+    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(paths.metrics)
+    if os.environ.get("TEST_REDIS_URL"):
+        separator = "&" if "?" in os.environ["REDIS_URL"] else "?"
+        os.environ["REDIS_URL"] += f"{separator}db={int(worker.removeprefix('gw')) + 1}"
+        return
+    redis = EmbeddedRedis(paths)
+    atexit.register(redis.stop)
+    redis.start()
+    os.environ["REDIS_URL"] = paths.redis_url
+
+
 if os.environ.get("TEST_SERVERS") != "started":
     _start()
 elif worker := os.environ.get("PYTEST_XDIST_WORKER", ""):
-    separator = "&" if "?" in os.environ["REDIS_URL"] else "?"
-    os.environ["REDIS_URL"] += f"{separator}db={int(worker.removeprefix('gw')) + 1}"
-    metrics = Path(os.environ["LOCAL_STATE_DIR"]) / f"metrics-{worker}"
-    metrics.mkdir(exist_ok=True)
-    os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics)
+    _start_for(worker)
