@@ -26,6 +26,7 @@ from templates_app.differences import PARTS, differences
 from templates_app.forms import WORDS, LayoutForm, TemplateForm
 from templates_app.models import Layout, Template, TemplateVersion
 from templates_app.selectors import version_numbers
+from tenants.read_only import ReadOnlyInline
 from tenants.vocabulary import Channel
 
 _CSS = {"all": ("templates_app/editor.css",)}
@@ -48,7 +49,7 @@ class StateFilter(DropdownFilter):
         return queryset.filter(conditions.get(self.value() or "", Q()))
 
 
-class VersionInline(TabularInline):
+class VersionInline(ReadOnlyInline, TabularInline):
     """Who wrote what, when: each version beside what it changed."""
 
     model = TemplateVersion
@@ -86,18 +87,6 @@ class VersionInline(TabularInline):
         after = {part: getattr(version, part) for part in PARTS}
         lines = format_html_join("", '<span class="diff-{}">{}</span>', differences(before, after))
         return format_html('<div class="template-diff">{}</div>', lines)
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return bool(request.user.has_perm("templates_app.view_template"))
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
 
 
 class PublishForm(BaseDialogForm):

@@ -172,8 +172,7 @@ def currency(value: object) -> str:
     """An ISO 4217 code, in capitals."""
     code = str(value).upper() if isinstance(value, str) else ""
     if code not in _CURRENCIES:
-        shown = f"{value[:20]!s}" if isinstance(value, str) else kind_of(value)
-        raise FormatError(f"the currency must be an ISO 4217 code like EUR, but is {shown or 'empty'}")
+        raise FormatError(f"the currency must be an ISO 4217 code like EUR, but is {_shown(value)}")
     return code
 
 
@@ -181,8 +180,7 @@ def locale(value: object) -> Locale:
     """The locale an argument names."""
     found = known_locale(str(value)) if isinstance(value, str) else None
     if found is None:
-        shown = f"{value[:20]!s}" if isinstance(value, str) else kind_of(value)
-        raise FormatError(f"the locale must be a known one like de-AT, but is {shown or 'empty'}")
+        raise FormatError(f"the locale must be a known one like de-AT, but is {_shown(value)}")
     return found
 
 
@@ -190,9 +188,13 @@ def zone(value: object) -> ZoneInfo:
     """The time zone an argument, or the recipient, names."""
     found = known_zone(str(value)) if isinstance(value, str) else None
     if found is None:
-        shown = f"{value[:20]!s}" if isinstance(value, str) else kind_of(value)
-        raise FormatError(f"the time zone must be an IANA name like Europe/Vienna, but is {shown or 'empty'}")
+        raise FormatError(f"the time zone must be an IANA name like Europe/Vienna, but is {_shown(value)}")
     return found
+
+
+def _shown(name: object) -> str:
+    """A name that was given, for the message that refuses it; of anything else only the kind."""
+    return str(name)[:20] or "empty" if isinstance(name, str) else kind_of(name)
 
 
 def given(value: object, read: Callable[[object], Any], default: Any) -> Any:
