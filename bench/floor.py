@@ -87,7 +87,7 @@ class Floor:
 
     def _route(self, chunk: _Chunk, lease_id: UUID) -> None:
         from deliveries.services import _CREATE
-        from notifications.route import _MOVE_ON
+        from notifications.ledger import _MOVE_ON
 
         with self._connection.transaction():
             self._connection.execute(_MOVE_ON, chunk.move_on | {"lease_id": lease_id}).fetchall()

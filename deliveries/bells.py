@@ -17,7 +17,16 @@ from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
 from deliveries.metrics import count_doorbell
-from deliveries.queues import ENRICH_TASK, PIPELINE, SEND_TASK, STATUS_WEBHOOKS, STATUS_WEBHOOKS_TASK, send_queue
+from deliveries.queues import (
+    DIGESTS_TASK,
+    ENRICH_TASK,
+    PIPELINE,
+    RELEASE_TASK,
+    SEND_TASK,
+    STATUS_WEBHOOKS,
+    STATUS_WEBHOOKS_TASK,
+    send_queue,
+)
 from tenants import redis
 from tenants.vocabulary import Channel
 
@@ -44,6 +53,16 @@ def ring_enrich(*, again: bool = False) -> bool:
     return _ring("enrich", ENRICH_TASK, PIPELINE, (), again=again, priority=_LAST)
 
 
+def ring_release(*, again: bool = False) -> bool:
+    """Say that held deliveries are due. As events, they are begun after all chunks that are on their way."""
+    return _ring("release", RELEASE_TASK, PIPELINE, (), again=again, priority=_LAST)
+
+
+def ring_digests(*, again: bool = False) -> bool:
+    """Say that digests are to be closed."""
+    return _ring("digests", DIGESTS_TASK, PIPELINE, (), again=again, priority=_LAST)
+
+
 def ring_send(channel: Channel, *, again: bool = False) -> bool:
     """Say that deliveries of `channel` are due."""
     return _ring(f"send:{channel.label}", SEND_TASK, send_queue(channel), (channel.value,), again=again)
@@ -65,6 +84,14 @@ def answer_enrich() -> bool:
     Not known, and False, where the broker is not Redis.
     """
     return _answer("enrich", _UNANSWERED) >= _ENOUGH
+
+
+def answer_release() -> None:
+    _answer("release")
+
+
+def answer_digests() -> None:
+    _answer("digests")
 
 
 def answer_send(channel: Channel) -> None:

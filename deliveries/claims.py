@@ -25,20 +25,22 @@ IN_APP_LEASE = timedelta(seconds=30)
 _WAITING = """
 WITH RECURSIVE pair AS (
     (
-        SELECT priority, tenant_id FROM deliveries_delivery WHERE channel = %(channel)s AND status IN (0, 1)
+        SELECT priority, tenant_id FROM deliveries_delivery WHERE channel = %(channel)s AND status IN (0, 1) AND NOT is_held
         ORDER BY priority, tenant_id LIMIT 1
     )
     UNION ALL
     SELECT next.priority, next.tenant_id FROM pair, LATERAL (
         SELECT priority, tenant_id FROM deliveries_delivery
-        WHERE channel = %(channel)s AND status IN (0, 1) AND (priority, tenant_id) > (pair.priority, pair.tenant_id)
+        WHERE channel = %(channel)s AND status IN (0, 1) AND NOT is_held
+            AND (priority, tenant_id) > (pair.priority, pair.tenant_id)
         ORDER BY priority, tenant_id LIMIT 1
     ) next
 )
 SELECT pair.priority, pair.tenant_id, due.waiting FROM pair, LATERAL (
     SELECT count(*) AS waiting FROM (
         SELECT FROM deliveries_delivery d
-        WHERE d.channel = %(channel)s AND d.status IN (0, 1) AND d.priority = pair.priority AND d.tenant_id = pair.tenant_id
+        WHERE d.channel = %(channel)s AND d.status IN (0, 1) AND NOT d.is_held
+          AND d.priority = pair.priority AND d.tenant_id = pair.tenant_id
           AND d.next_attempt_at <= %(now)s AND (d.lease_until IS NULL OR d.lease_until < %(now)s)
         ORDER BY d.next_attempt_at LIMIT %(limit)s
     ) capped
@@ -53,7 +55,8 @@ WITH due AS (
     FROM unnest(%(priorities)s::smallint[], %(tenants)s::int[], %(shares)s::int[]) AS pair (priority, tenant_id, share),
     LATERAL (
         SELECT d.id, d.status, d.lease_until FROM deliveries_delivery d
-        WHERE d.channel = %(channel)s AND d.status IN (0, 1) AND d.priority = pair.priority AND d.tenant_id = pair.tenant_id
+        WHERE d.channel = %(channel)s AND d.status IN (0, 1) AND NOT d.is_held
+          AND d.priority = pair.priority AND d.tenant_id = pair.tenant_id
           AND d.next_attempt_at <= %(now)s AND (d.lease_until IS NULL OR d.lease_until < %(now)s)
         ORDER BY d.next_attempt_at LIMIT pair.share
         FOR UPDATE SKIP LOCKED
@@ -154,13 +157,14 @@ def release_deliveries(*, rows: Sequence[ClaimedDelivery]) -> None:
 PLACES = """
 WITH RECURSIVE place AS (
     (
-        SELECT channel, priority, tenant_id FROM deliveries_delivery WHERE status IN (0, 1)
+        SELECT channel, priority, tenant_id FROM deliveries_delivery WHERE status IN (0, 1) AND NOT is_held
         ORDER BY channel, priority, tenant_id LIMIT 1
     )
     UNION ALL
     SELECT next.channel, next.priority, next.tenant_id FROM place, LATERAL (
         SELECT channel, priority, tenant_id FROM deliveries_delivery
-        WHERE status IN (0, 1) AND (channel, priority, tenant_id) > (place.channel, place.priority, place.tenant_id)
+        WHERE status IN (0, 1) AND NOT is_held
+            AND (channel, priority, tenant_id) > (place.channel, place.priority, place.tenant_id)
         ORDER BY channel, priority, tenant_id LIMIT 1
     ) next
 )
@@ -171,7 +175,8 @@ _DUE_CHANNELS = f"""{PLACES}
 SELECT DISTINCT place.channel FROM place
 WHERE EXISTS (
     SELECT FROM deliveries_delivery d
-    WHERE d.channel = place.channel AND d.priority = place.priority AND d.tenant_id = place.tenant_id AND d.status IN (0, 1)
+    WHERE d.channel = place.channel AND d.priority = place.priority AND d.tenant_id = place.tenant_id
+      AND d.status IN (0, 1) AND NOT d.is_held
       AND d.next_attempt_at <= %(now)s AND (d.lease_until IS NULL OR d.lease_until < %(now)s)
 )
 """  # noqa: S608 - made of constants

@@ -56,6 +56,9 @@ class Delivery(models.Model):
     retry_count = models.SmallIntegerField(db_default=0, help_text="Retries used up since it was new, or last replayed.")
     interruption_count = models.SmallIntegerField(db_default=0, help_text="Times that a worker died with it in hand.")
     next_attempt_at = models.DateTimeField(default=now)
+    is_held = models.BooleanField(
+        db_default=False, help_text="Whether it waits for its time: nothing is rendered yet, and all is asked again then."
+    )
     lease_until = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     provider_account_id = models.UUIDField(null=True, blank=True, help_text="Empty: the installation's own account.")
@@ -97,7 +100,7 @@ class Delivery(models.Model):
                 "priority",
                 "tenant",
                 "next_attempt_at",
-                condition=models.Q(status__in=[status.value for status in sorted(OPEN)]),
+                condition=models.Q(status__in=[status.value for status in sorted(OPEN)], is_held=False),
                 name="delivery_due",
             ),
             models.Index(

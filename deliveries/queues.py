@@ -6,6 +6,8 @@ from tenants.vocabulary import Channel
 
 PIPELINE = "pipeline"
 ENRICH_TASK = "notifications.enrich"
+RELEASE_TASK = "notifications.release"
+DIGESTS_TASK = "notifications.close_digests"
 SEND_TASK = "notifications.send"
 STATUS_WEBHOOKS = "status_webhooks"
 STATUS_WEBHOOKS_TASK = "deliveries.send_status_webhooks"

@@ -5,7 +5,7 @@ Every change of state is a conditional update whose condition comes from the tab
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -16,7 +16,7 @@ from django.db import connection
 
 from deliveries.states import OPEN, Status, sources_of
 from deliveries.status_webhooks.outbox import announcing
-from tenants.columns import columns_of
+from tenants.columns import columns_of, uuid_array
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,26 +64,31 @@ class NewDelivery(msgspec.Struct, frozen=True, gc=False):
     expires_at: datetime | None
     error: str
     accepted_at: datetime
+    is_held: bool = False
+    """Whether it waits for its time, `next_attempt_at`; nothing is rendered then."""
+    next_attempt_at: datetime | None = None
 
 
 _CREATE = announcing("""
 INSERT INTO deliveries_delivery AS d (
     id, tenant_id, event_id, event_type, user_id, channel, priority, status, reason, explanation, sandbox, address, locale,
     template_version_id, subject, body, html, data, attempt_count, lease_until, expires_at, error, accepted_at,
-    provider, created_at, next_attempt_at
+    is_held, provider, created_at, next_attempt_at
 )
 SELECT id, tenant_id, event_id, event_type, user_id, channel, priority, status, reason, explanation::jsonb, sandbox, address,
     locale, template_version_id, subject, body, html, data::jsonb, attempt_count, lease_until, expires_at, error, accepted_at,
-    '', %(now)s, %(now)s
+    is_held, '', %(now)s, COALESCE(next_attempt_at, %(now)s)
 FROM unnest(
     %(id)s::uuid[], %(tenant_id)s::int[], %(event_id)s::text[], %(event_type)s::text[], %(user_id)s::text[],
     %(channel)s::smallint[], %(priority)s::smallint[], %(status)s::smallint[], %(reason)s::text[], %(explanation)s::text[],
     %(sandbox)s::bool[], %(address)s::text[], %(locale)s::text[], %(template_version_id)s::uuid[], %(subject)s::text[],
     %(body)s::text[], %(html)s::text[], %(data)s::text[], %(attempt_count)s::smallint[], %(lease_until)s::timestamptz[],
-    %(expires_at)s::timestamptz[], %(error)s::text[], %(accepted_at)s::timestamptz[]
+    %(expires_at)s::timestamptz[], %(error)s::text[], %(accepted_at)s::timestamptz[], %(is_held)s::bool[],
+    %(next_attempt_at)s::timestamptz[]
 ) AS row (
     id, tenant_id, event_id, event_type, user_id, channel, priority, status, reason, explanation, sandbox, address, locale,
-    template_version_id, subject, body, html, data, attempt_count, lease_until, expires_at, error, accepted_at
+    template_version_id, subject, body, html, data, attempt_count, lease_until, expires_at, error, accepted_at, is_held,
+    next_attempt_at
 )
 ON CONFLICT DO NOTHING
 """)
@@ -97,6 +102,91 @@ def create_deliveries(*, rows: Sequence[NewDelivery], now: datetime) -> Changed:
     with connection.cursor() as cursor:
         cursor.execute(_CREATE, {**columns, "now": now})
         return Changed.of(cursor.fetchall())
+
+
+# A delivery whose event was canceled while it was held is none of these any more.
+_RELEASE = announcing(
+    """
+UPDATE deliveries_delivery d
+SET status = r.status, reason = r.reason, explanation = r.explanation::jsonb, priority = r.priority, address = r.address,
+    locale = r.locale, template_version_id = r.template_version_id, subject = r.subject, body = r.body, html = r.html,
+    data = r.data::jsonb, attempt_count = r.attempt_count, lease_until = r.lease_until, error = r.error,
+    accepted_at = GREATEST(d.accepted_at, r.accepted_at), is_held = r.is_held,
+    next_attempt_at = COALESCE(r.next_attempt_at, %(now)s)
+FROM unnest(
+    %(id)s::uuid[], %(priority)s::smallint[], %(status)s::smallint[], %(reason)s::text[], %(explanation)s::text[],
+    %(address)s::text[], %(locale)s::text[], %(template_version_id)s::uuid[], %(subject)s::text[], %(body)s::text[],
+    %(html)s::text[], %(data)s::text[], %(attempt_count)s::smallint[], %(lease_until)s::timestamptz[], %(error)s::text[],
+    %(accepted_at)s::timestamptz[], %(is_held)s::bool[], %(next_attempt_at)s::timestamptz[]
+) AS r (
+    id, priority, status, reason, explanation, address, locale, template_version_id, subject, body, html, data, attempt_count,
+    lease_until, error, accepted_at, is_held, next_attempt_at
+)
+WHERE d.id = ANY(%(id)s::uuid[]) AND d.id = r.id AND d.status = 0 AND d.is_held
+""",
+    was="0",
+)
+
+
+def release_held(*, rows: Sequence[NewDelivery], now: datetime) -> Changed:
+    """Let held deliveries go on as `rows` (by their ids) say, or be held further; returns those that were still waiting."""
+    if not rows:
+        return _NOTHING
+    columns: dict[str, Any] = columns_of(NewDelivery, rows)
+    with connection.cursor() as cursor:
+        cursor.execute(_RELEASE, {**columns, "now": now})
+        return Changed.of(cursor.fetchall())
+
+
+class Settled(msgspec.Struct, frozen=True, gc=False):
+    """How a held delivery ends without being sent by itself."""
+
+    id: UUID
+    status: int
+    reason: str
+    explanation: str
+    """JSON; replaces what was there, but for the rule that asked for the delivery."""
+
+
+_SETTLE = announcing("""
+UPDATE deliveries_delivery d
+SET status = r.status, reason = r.reason, is_held = false,
+    explanation = r.explanation::jsonb || jsonb_strip_nulls(jsonb_build_object('routedByRule', d.explanation -> 'routedByRule'))
+FROM unnest(%(id)s::uuid[], %(status)s::smallint[], %(reason)s::text[], %(explanation)s::text[])
+    AS r (id, status, reason, explanation)
+WHERE d.id = ANY(%(id)s::uuid[]) AND d.id = r.id AND d.status = 0 AND d.is_held
+""")
+
+
+def settle_held(*, rows: Sequence[Settled]) -> Changed:
+    """End held deliveries, in the caller's transaction; returns those that were still waiting."""
+    if not rows:
+        return _NOTHING
+    columns: dict[str, Any] = columns_of(Settled, rows)
+    with connection.cursor() as cursor:
+        cursor.execute(_SETTLE, columns)
+        return Changed.of(cursor.fetchall())
+
+
+_FAIL_HELD = announcing("""
+UPDATE deliveries_delivery d SET status = %(failed)s, reason = %(reason)s, error = %(error)s, is_held = false
+WHERE d.id = ANY(%(ids)s::uuid[]) AND d.status = ANY(%(sources)s) AND d.is_held
+""")
+
+
+def fail_held(*, delivery_ids: Collection[UUID], reason: str, error: str) -> None:
+    """Let held deliveries fail, in the caller's transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _FAIL_HELD,
+            {
+                "ids": uuid_array(delivery_ids),
+                "failed": Status.FAILED.value,
+                "sources": sources_of(Status.FAILED),
+                "reason": reason,
+                "error": error,
+            },
+        )
 
 
 class Recorded(msgspec.Struct, frozen=True, gc=False):

@@ -3,7 +3,7 @@
 pending → sending → sent → delivered
    │         │        └──→ bounced
    │         ├─→ pending (retry) · failed · expired · canceled
-   └─→ suppressed · expired · canceled · failed · delivered, bounced (by a receipt)
+   └─→ suppressed · digested · expired · canceled · failed · delivered, bounced (by a receipt)
 """
 
 from __future__ import annotations
@@ -23,13 +23,23 @@ class Status(Coded):
     SUPPRESSED = 6, "suppressed"
     EXPIRED = 7, "expired"
     CANCELED = 8, "canceled"
+    DIGESTED = 9, "digested"
 
 
 TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
     # `delivered` and `bounced`, here and below: a receipt may answer for an attempt whose own answer was lost, and which is to
     # be repeated; and it may overtake the record that its message was sent.
     Status.PENDING: frozenset(
-        {Status.SENDING, Status.DELIVERED, Status.BOUNCED, Status.SUPPRESSED, Status.EXPIRED, Status.CANCELED, Status.FAILED}
+        {
+            Status.SENDING,
+            Status.DELIVERED,
+            Status.BOUNCED,
+            Status.SUPPRESSED,
+            Status.DIGESTED,
+            Status.EXPIRED,
+            Status.CANCELED,
+            Status.FAILED,
+        }
     ),
     Status.SENDING: frozenset(
         {Status.SENT, Status.DELIVERED, Status.BOUNCED, Status.PENDING, Status.FAILED, Status.EXPIRED, Status.CANCELED}
@@ -41,6 +51,7 @@ TRANSITIONS: Final[dict[Status, frozenset[Status]]] = {
     Status.SUPPRESSED: frozenset(),
     Status.EXPIRED: frozenset(),
     Status.CANCELED: frozenset(),
+    Status.DIGESTED: frozenset(),  # what becomes of it is the digest's own delivery
 }
 
 OPEN: Final = frozenset({Status.PENDING, Status.SENDING})

@@ -37,6 +37,10 @@ class Source(msgspec.Struct, omit_defaults=True):
     recipients: list[dict[str, Any]] = []
     topic: str = ""
     rule: str = ""
+    delay_s: int = 0
+    delivery: str = ""
+    template: str = ""
+    priority: int | None = None
 
 
 class Page(msgspec.Struct, frozen=True):

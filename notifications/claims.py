@@ -7,6 +7,7 @@ before another tenant's one-time password.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,7 +17,8 @@ import msgspec
 from django.db import connection
 from uuid_utils.compat import uuid7
 
-from tenants.turns import Waiting, divide
+from notifications.options import NONE, Options, read_options
+from tenants.turns import Waiting, divide, pairs_sql, waiting_sql
 
 CHUNK = 500
 """Events taken up at once. Small enough to finish well inside a lease, large enough that statements cost next to nothing."""
@@ -31,34 +33,11 @@ SUSPECT_AFTER = 2
 SUSPECTS_TOGETHER = 20
 """Under suspicion for the first time. Many are if a Redis that is killed again and again has lost their chunks."""
 
-# A loose index scan over event_due (priority, tenant_id, due_at): PostgreSQL's wiki, "Loose indexscan".
-PAIRS = """
-WITH RECURSIVE pair AS (
-    (SELECT priority, tenant_id FROM notifications_event WHERE status = 0 ORDER BY priority, tenant_id LIMIT 1)
-    UNION ALL
-    SELECT next.priority, next.tenant_id FROM pair, LATERAL (
-        SELECT priority, tenant_id FROM notifications_event
-        WHERE status = 0 AND (priority, tenant_id) > (pair.priority, pair.tenant_id)
-        ORDER BY priority, tenant_id LIMIT 1
-    ) next
-)
-"""
-"""SQL that begins a statement: `pair (priority, tenant_id)` of all events that wait, due or not."""
-
-_WAITING = f"""{PAIRS}
-SELECT pair.priority, pair.tenant_id, due.waiting FROM pair, LATERAL (
-    SELECT count(*) AS waiting FROM (
-        SELECT FROM notifications_event e
-        WHERE e.status = 0 AND e.priority = pair.priority AND e.tenant_id = pair.tenant_id AND e.due_at <= %(now)s
-          AND (e.lease_until IS NULL OR e.lease_until < %(now)s)
-        ORDER BY e.due_at LIMIT %(limit)s
-    ) capped
-) due
-WHERE due.waiting > 0
-"""  # noqa: S608 - made of constants
+PAIRS = pairs_sql("notifications_event", "status = 0")
+_WAITING = waiting_sql("notifications_event", "status = 0")
 
 # `= ANY(ARRAY(…))`: the planner cannot know how few rows a claim has, and for a join it would read the whole table. The
-# order in the count above makes it use the index for the same reason.
+# order in the count of those who wait makes it use the index for the same reason.
 _CLAIM = """
 WITH waiting AS (
     SELECT picked.id, picked.size
@@ -78,7 +57,7 @@ UPDATE notifications_event e
 SET lease_until = %(lease_until)s, lease_id = %(lease_id)s, attempt_count = e.attempt_count + 1
 WHERE e.id = ANY(ARRAY(SELECT id FROM chosen))
 RETURNING e.id, e.tenant_id, e.event_id, e.event_type, e.user_id, e."to"::text, e.channels, e.priority, e.data::text,
-    e.metadata::text, e.sandbox, e.created_at, e.due_at, e.expires_at, e.cursor, e.plan::text, e.attempt_count
+    e.metadata::text, e.sandbox, e.created_at, e.due_at, e.expires_at, e.cursor, e.plan::text, e.attempt_count, e.options::text
 """
 
 
@@ -101,6 +80,7 @@ class ClaimedEvent(msgspec.Struct, frozen=True, gc=False):
     cursor: int
     plan: Any
     attempt_count: int
+    options: Options = NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +112,7 @@ def claim_events(*, now: datetime, limit: int = CHUNK) -> Claim:
                 "most_bytes": MOST_BYTES,
             },
         )
-        events = [_claimed(row) for row in cursor.fetchall()]
+        events = [claimed_event(row) for row in cursor.fetchall()]
     is_cut = sum(len(event.data) for event in events) >= MOST_BYTES
     more = (
         is_cut
@@ -149,11 +129,13 @@ def events_are_due(*, now: datetime) -> bool:
         return bool(cursor.fetchone()[0])
 
 
-_TO, _PLAN = (ClaimedEvent.__struct_fields__.index(name) for name in ("to", "plan"))
+_TO, _PLAN, _OPTIONS = (ClaimedEvent.__struct_fields__.index(name) for name in ("to", "plan", "options"))
 
 
-def _claimed(row: tuple[Any, ...]) -> ClaimedEvent:
+def claimed_event(row: Sequence[Any]) -> ClaimedEvent:
+    """From a row of the columns that a claim returns."""
     values = list(row)
     for position in (_TO, _PLAN):
         values[position] = None if values[position] is None else msgspec.json.decode(values[position])
+    values[_OPTIONS] = read_options(values[_OPTIONS])
     return ClaimedEvent(*values)

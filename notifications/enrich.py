@@ -6,12 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
-
 from notifications.audience import PAGE, Page, Source, page_at, reason_for_nothing, sources_of
 from notifications.claims import Claim, ClaimedEvent
 from notifications.surroundings import DeclaredType, Surroundings, surroundings_of
 from notifications.wire import Chunk, Target, Work
+from notifications.works import merged, work_of
 from preferences.selectors import Contact, TopicRequest, recipients_by_user, topic_pages
 from preferences.services import ensure_recipients
 
@@ -137,48 +136,32 @@ def _chunk(
         event_type = surroundings.event_types.get((one.event.tenant_id, one.event.event_type))
         chunk.works.append(_work(one, event_type))
         for source, entry in one.entries:
-            contact = _merged(entry, contacts, one.event.tenant_id) if isinstance(entry, dict) else entry
-            chunk.targets.append(Target(index, contact, source.channels, source.rule))
+            chunk.targets.append(_target(index, source, entry, contacts, one.event.tenant_id))
     return chunk
 
 
-def _work(one: _Expanded, event_type: DeclaredType | None) -> Work:
-    event = one.event
-    return Work(
-        id=event.id,
-        tenant_id=event.tenant_id,
-        event_id=event.event_id,
-        event_type=event.event_type,
-        priority=event.priority,
-        data=event.data,
-        metadata=event.metadata,
-        sandbox=event.sandbox,
-        created_at=event.created_at,
-        due_at=event.due_at,
-        expires_at=event.expires_at,
-        next_cursor=one.page.cursor if one.page is not None else None,
-        plan=one.sources if one.page is not None else None,
-        category=event_type.category if event_type else "",
-        required=event_type.required if event_type else False,
-        default_enabled=event_type.default_enabled if event_type else None,
-        reason=reason_for_nothing(one.sources, (source for source, _ in one.entries)),
+def _target(
+    index: int, source: Source, entry: dict[str, Any] | Contact, contacts: dict[tuple[int, str], Contact], tenant_id: int
+) -> Target:
+    given = entry if isinstance(entry, dict) else None
+    return Target(
+        index,
+        entry if isinstance(entry, Contact) else merged(entry, contacts, tenant_id),
+        source.channels,
+        source.rule,
+        None if given is None or given.keys() == {"userId"} else given,
+        source.delay_s,
+        source.delivery,
+        source.template,
+        source.priority,
     )
 
 
-_INLINE = {
-    "email": "email",
-    "phone": "phone",
-    "telegramChatId": "telegram_chat_id",
-    "webhookUrl": "webhook_url",
-    "locale": "locale",
-    "timezone": "timezone",
-    "pushTokens": "push_tokens",
-}
-
-
-def _merged(entry: dict[str, Any], contacts: dict[tuple[int, str], Contact], tenant_id: int) -> Contact:
-    """What is known of the recipient, with what the event itself says of it on top."""
-    user_id = entry.get("userId", "")
-    known = contacts[tenant_id, user_id] if user_id else Contact(user_id="")
-    given = {attribute: entry[name] for name, attribute in _INLINE.items() if entry.get(name)}
-    return msgspec.structs.replace(known, **given) if given else known
+def _work(one: _Expanded, event_type: DeclaredType | None) -> Work:
+    return work_of(
+        one.event,
+        event_type,
+        next_cursor=one.page.cursor if one.page is not None else None,
+        plan=one.sources if one.page is not None else None,
+        reason=reason_for_nothing(one.sources, (source for source, _ in one.entries)),
+    )

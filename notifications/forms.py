@@ -8,7 +8,8 @@ from django import forms
 from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from notifications.models import Rule
-from notifications.rules import validate_condition, validate_pattern, validate_recipients
+from notifications.patterns import validate_pattern
+from notifications.rules import validate_condition, validate_recipients
 from notifications.services import hold_room_for_rule
 from preferences.fields import EVENT_TYPE_PATTERN
 from tenants.forms import ChannelsField

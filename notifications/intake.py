@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 from uuid_utils.compat import uuid7
 
+from notifications.options import LONGEST_DELAY_S, Options, Step, written_options
 from tenants.http.parsers import NUL_ESCAPE
 from tenants.http.problems import FieldError
 from tenants.http.structs import StructError, decode_struct
@@ -70,6 +71,20 @@ class InlineRecipient(Struct, rename="camel", forbid_unknown_fields=True, omit_d
     topic: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
 
 
+class EscalationStep(Struct, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
+    """One channel of several that are tried in order."""
+
+    channel: ChannelName
+    after_seconds: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=LONGEST_DELAY_S,
+            description="How long after the step before it, the first after the event; at most 7 days.",
+        ),
+    ] = 0
+
+
 class EventIn(Struct, rename="camel", forbid_unknown_fields=True, omit_defaults=True):
     """One event as posted."""
 
@@ -83,6 +98,21 @@ class EventIn(Struct, rename="camel", forbid_unknown_fields=True, omit_defaults=
     scheduled_at: ScheduledAt | None = None
     expires_at: ExpiresAt | None = None
     metadata: dict[str, Any] | None = None
+    digest_key: (
+        Annotated[str, Meta(min_length=1, max_length=200, description="Sets digests of one recipient apart.")] | None
+    ) = None
+    escalation: (
+        Annotated[
+            list[EscalationStep],
+            Meta(
+                min_length=2,
+                max_length=6,
+                description="In place of `channels`: the first at once, each further one unless by then the recipient has read "
+                "the message in the inbox, or a provider has reported it delivered.",
+            ),
+        ]
+        | None
+    ) = None
 
 
 class Envelope(Struct, forbid_unknown_fields=True):
@@ -121,6 +151,8 @@ class NewEvent(Struct, frozen=True):
     metadata: str
     scheduled_at: datetime | None
     expires_at: datetime | None
+    options: str | None
+    """JSON of `Options`"""
     content_hash: bytes
 
 
@@ -178,12 +210,28 @@ def _faults(event: EventIn, now: datetime) -> list[FieldError]:
         faults += _recipient_faults(event.to)
     if event.channels is not None and len(set(event.channels)) < len(event.channels):
         faults.append(FieldError("channels", "repeated", "A channel is named twice."))
+    if event.escalation is not None:
+        faults += _escalation_faults(event, event.escalation)
     faults += _time_faults(scheduledAt=event.scheduled_at, expiresAt=event.expires_at)
     if event.scheduled_at is not None and event.scheduled_at > now + FARTHEST_SCHEDULE:
         faults.append(FieldError("scheduledAt", "too_far", "An event can be scheduled at most a year ahead."))
     if event.scheduled_at is not None and event.expires_at is not None and event.expires_at <= event.scheduled_at:
         faults.append(FieldError("expiresAt", "contradiction", "The event would expire before it is due."))
     return faults
+
+
+def _escalation_faults(event: EventIn, steps: list[EscalationStep]) -> Iterator[FieldError]:
+    if event.channels is not None:
+        yield FieldError("escalation", "contradiction", "Give channels or escalation, not both.")
+    seen: set[str] = set()
+    for index, step in enumerate(steps):
+        if step.channel in seen:
+            yield FieldError(f"escalation[{index}].channel", "cyclic", "The escalation comes back to a channel it has been to.")
+        seen.add(step.channel)
+    if sum(step.after_seconds for step in steps) > LONGEST_DELAY_S:
+        yield FieldError("escalation", "too_long", "All steps together take at most 7 days.")
+    if isinstance(event.to, list) and any(recipient.user_id is None for recipient in event.to):
+        yield FieldError("to", "required", "To escalate to several recipients, each must have a userId.")
 
 
 def _time_faults(**times: datetime | None) -> Iterator[FieldError]:
@@ -230,14 +278,30 @@ def _prepare(event: EventIn) -> NewEvent:
         event_type=event.event_type,
         user_id=event.user_id or "",
         to=None if event.to is None else msgspec.json.encode(event.to).decode(),
-        channels=None if event.channels is None else "{" + ",".join(str(_CHANNELS[name]) for name in event.channels) + "}",
+        channels=_channels(event),
         priority=None if event.priority is None else _PRIORITIES[event.priority],
         data=_json(event.data),
         metadata=_json(event.metadata),
         scheduled_at=event.scheduled_at,
         expires_at=event.expires_at,
+        options=_options(event),
         content_hash=hashlib.blake2b(_encoder.encode(event), digest_size=16).digest(),
     )
+
+
+def _channels(event: EventIn) -> str | None:
+    names = event.channels if event.escalation is None else [step.channel for step in event.escalation]
+    return None if names is None else "{" + ",".join(str(_CHANNELS[name]) for name in names) + "}"
+
+
+def _options(event: EventIn) -> str | None:
+    if event.digest_key is None and event.escalation is None:
+        return None
+    steps, after_s = [], 0
+    for step in event.escalation or ():
+        after_s += step.after_seconds
+        steps.append(Step(_CHANNELS[step.channel], after_s))
+    return written_options(Options(digest_key=event.digest_key or "", escalation=tuple(steps)))
 
 
 def _json(value: dict[str, Any] | None) -> str:

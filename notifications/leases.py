@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import traceback
 from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
@@ -16,14 +15,12 @@ from django.utils.timezone import now as clock
 from deliveries.patience import patiently
 from notifications import metrics
 from notifications.claims import MAX_ATTEMPTS, SUSPECT_AFTER, SUSPECTS_TOGETHER, Claim, ClaimedEvent
+from notifications.holds import leases as hold_leases
+from notifications.holds.leases import POISON
 from notifications.models import Event, EventStatus
 from notifications.wire import Chunk
 
 logger = structlog.get_logger(__name__)
-
-POISON = "poison"
-_LONGEST_ERROR = 2000
-
 
 _PATIENCE = timedelta(seconds=10)
 """How long a database that is away is waited for: longer than its restart takes, and well within a stage's time limit."""
@@ -48,13 +45,37 @@ def _give_back(ids: Sequence[UUID], lease_id: UUID) -> None:
 
 def fail_event(event_id: UUID, lease_id: UUID, error: Exception) -> None:
     """Make a dead letter of an event that a stage cannot digest."""
-    text = "".join(traceback.format_exception_only(error))[:_LONGEST_ERROR].replace("\x00", "")
     changed = Event.objects.filter(pk=event_id, lease_id=lease_id, status=EventStatus.ACCEPTED).update(
-        status=EventStatus.FAILED, reason=POISON, error=text, processed_at=clock(), lease_until=None, lease_id=None
+        status=EventStatus.FAILED,
+        reason=POISON,
+        error=hold_leases.in_words(error),
+        processed_at=clock(),
+        lease_until=None,
+        lease_id=None,
     )
     if changed:
         metrics.count_failed({POISON: 1})
         logger.error("event_failed", event_uid=str(event_id), exc_info=error)
+
+
+def give_back_chunk(chunk: Chunk) -> None:
+    """End our lease on what a chunk carries."""
+    if chunk.is_held:
+        hold_leases.give_back(_held_ids(chunk), chunk.lease_id)
+    else:
+        give_back([work.id for work in chunk.works], chunk.lease_id)
+
+
+def fail_chunk(chunk: Chunk, error: Exception) -> None:
+    """Give up on a chunk of one event."""
+    if chunk.is_held:
+        hold_leases.fail(_held_ids(chunk), chunk.lease_id, hold_leases.in_words(error))
+    else:
+        fail_event(chunk.works[0].id, chunk.lease_id, error)
+
+
+def _held_ids(chunk: Chunk) -> list[UUID]:
+    return [target.held.delivery_id for target in chunk.targets if target.held]
 
 
 def triage(claim: Claim) -> tuple[list[ClaimedEvent], list[ClaimedEvent]]:
@@ -108,4 +129,5 @@ def part_of(chunk: Chunk, indexes: range) -> Chunk:
             for verdict in chunk.verdicts
             if verdict.target in places
         ],
+        chunk.is_held,
     )

@@ -11,6 +11,7 @@ from tenants.vocabulary import Priority
 ACCEPTED = Counter("notifications_events_accepted", "Events stored and acknowledged.", ["priority"])
 PROCESSED = Counter("notifications_events_processed", "Events whose deliveries are all written.")
 INTAKE_CLOSED = Counter("notifications_intake_closed", "Requests turned away because too many events were waiting.")
+UNLIMITED = Counter("notifications_limits_unasked", "Messages that passed because Redis could not be asked about their limits.")
 FAILED = Counter("notifications_events_failed", "Events given up.", ["reason"])
 
 
@@ -23,6 +24,10 @@ def count_accepted(counts: Mapping[Priority, int]) -> None:
 def count_processed(count: int) -> None:
     if count:
         PROCESSED.inc(count)
+
+
+def count_unlimited(count: int) -> None:
+    UNLIMITED.inc(count)
 
 
 def count_failed(counts: Mapping[str, int]) -> None:

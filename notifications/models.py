@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from django.contrib.postgres.fields import ArrayField
+from django.core.validators import MaxValueValidator
 from django.db import models
 from django.utils.timezone import now
 from uuid_utils.compat import uuid7
 
+from notifications.digests.models import Digest, DigestSchedule
+from notifications.holds.models import Hold
+from notifications.limits.models import Limit
+from notifications.options import LONGEST_DELAY_S
+from preferences.models import DeliveryMode
 from tenants.models import Tenant, TenantQuerySet, TenantScopedModel
 from tenants.vocabulary import Channel, Coded, Priority
+
+__all__ = ["Digest", "DigestSchedule", "Event", "EventStatus", "EventType", "Hold", "Limit", "Rule"]
 
 
 class EventType(TenantScopedModel):
@@ -58,6 +66,7 @@ class Event(models.Model):
     data = models.JSONField(default=dict, blank=True)
     metadata = models.JSONField(default=dict, blank=True)
     sandbox = models.BooleanField(default=False)
+    options = models.JSONField(null=True, blank=True, help_text="How it wants to be sent: digestKey, escalation.")
     content_hash = models.BinaryField(max_length=16, help_text="BLAKE2b of the content: same id, other content is a conflict.")
 
     status = models.SmallIntegerField(choices=EventStatus.choices, default=EventStatus.ACCEPTED)
@@ -107,7 +116,22 @@ class Rule(TenantScopedModel):
     condition = models.TextField(blank=True, help_text="CEL, e.g. payload.amount > 100 && has(payload.userId)")
     recipients = models.JSONField(default=dict, blank=True)
     channels = ArrayField(models.SmallIntegerField(choices=Channel.choices), default=list)
-    priority = models.SmallIntegerField(choices=Priority.choices, null=True, blank=True)
+    priority = models.SmallIntegerField(
+        choices=Priority.choices, null=True, blank=True, help_text="Of the deliveries it asks for; empty: the event's."
+    )
+    template = models.CharField(
+        max_length=200, blank=True, help_text="The event type whose templates are used; empty: the event's own."
+    )
+    delivery = models.CharField(
+        max_length=10, choices=DeliveryMode.choices, blank=True, help_text="Empty: as the recipient prefers."
+    )
+    delay_s = models.PositiveIntegerField(
+        db_default=0,
+        default=0,
+        validators=[MaxValueValidator(LONGEST_DELAY_S)],
+        verbose_name="delay",
+        help_text="Seconds to wait; all is asked again then.",
+    )
     position = models.IntegerField(default=0, help_text="Lower is asked first.")
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(default=now, editable=False)

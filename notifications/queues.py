@@ -5,7 +5,16 @@ from __future__ import annotations
 import msgspec
 from kombu.serialization import register
 
-from deliveries.queues import ENRICH_TASK, PIPELINE, QUEUES, STATUS_WEBHOOKS, STATUS_WEBHOOKS_TASK, send_queue
+from deliveries.queues import (
+    DIGESTS_TASK,
+    ENRICH_TASK,
+    PIPELINE,
+    QUEUES,
+    RELEASE_TASK,
+    STATUS_WEBHOOKS,
+    STATUS_WEBHOOKS_TASK,
+    send_queue,
+)
 from tenants.vocabulary import Channel
 
 FILTER_TASK = "notifications.filter"
@@ -14,6 +23,8 @@ SEND_IN_APP_TASK = "notifications.send_in_app"
 
 ROUTES = {
     ENRICH_TASK: {"queue": PIPELINE},
+    RELEASE_TASK: {"queue": PIPELINE},
+    DIGESTS_TASK: {"queue": PIPELINE},
     FILTER_TASK: {"queue": PIPELINE},
     ROUTE_TASK: {"queue": PIPELINE},
     SEND_IN_APP_TASK: {"queue": send_queue(Channel.IN_APP)},

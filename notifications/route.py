@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import msgspec
-from django.db import connection, transaction
+from django.db import transaction
 from uuid_utils.compat import uuid7
 
 from deliveries.claims import IN_APP_LEASE
-from deliveries.services import NewDelivery, create_deliveries
+from deliveries.services import NewDelivery, create_deliveries, release_held
 from deliveries.states import Status
-from notifications.models import EventStatus
-from notifications.wire import EXPIRED, Chunk, Target, TenantFacts, Verdict, Work
+from notifications.digests.windows import DigestKey, Wanted, open_digests
+from notifications.holds.services import NewHold, Note, advance, keep, lift
+from notifications.ledger import move_on
+from notifications.wire import ESCALATION, EXPIRED, Chunk, Past, Target, TenantFacts, Verdict, Work
 from templates_app.rendering import TOO_SLOW, Rendered, RenderError, region_of, render
 from templates_app.selectors import TemplateBook, published_templates
-from tenants.columns import int_array, text_array, time_array, uuid_array
 from tenants.vocabulary import Channel, Priority
 
 NO_TEMPLATE = "no_template"
@@ -46,41 +47,124 @@ class Routed:
     """Whether a tenant's own server is to hear of some."""
 
 
+class _Row(NamedTuple):
+    """A delivery to be written, and what it comes from."""
+
+    delivery: NewDelivery
+    target: Target
+    verdict: Verdict
+
+
 def write(chunk: Chunk, *, now: datetime) -> Routed:
     """Render and store the chunk's deliveries. What another worker stored in the meantime is left as it is."""
     rows = _render_all(chunk, now)
     with transaction.atomic():
-        held = _move_on(chunk, now)
-        written = create_deliveries(rows=[row for index, row in rows if index in held], now=now)
-    new = [row for _, row in rows if row.id in written.ids]
+        if chunk.is_held:
+            lifted = lift(delivery_ids=[row.delivery.id for row in rows], lease_id=chunk.lease_id)
+            written = release_held(rows=[row.delivery for row in rows if row.delivery.id in lifted], now=now)
+            processed = 0
+        else:
+            moved_on = move_on(chunk, now)
+            written = create_deliveries(rows=[row.delivery for row in rows if row.target.work in moved_on], now=now)
+            processed = sum(chunk.works[index].next_cursor is None for index in moved_on)
+        new = [row for row in rows if row.delivery.id in written.ids]
+        _hold(chunk, [row for row in new if row.delivery.is_held], now)
+        if chunk.is_held:
+            advance(refused=_refused_steps(chunk, new), waiting_for=ESCALATION, now=now)
+    going = [row.delivery for row in new if not row.delivery.is_held]
     return Routed(
-        in_app=[row for row in new if row.status == Status.SENDING],
-        waiting={Channel(row.channel) for row in new if row.status == Status.PENDING},
+        in_app=[row for row in going if row.status == Status.SENDING],
+        waiting={Channel(row.channel) for row in going if row.status == Status.PENDING},
         unfinished=any(work.next_cursor is not None for work in chunk.works),
-        processed=sum(chunk.works[index].next_cursor is None for index in held),
-        statuses=Counter((Channel(row.channel), Status(row.status)) for row in new),
+        processed=processed,
+        statuses=Counter(
+            (Channel(row.delivery.channel), Status(row.delivery.status))
+            for row in new
+            if not (chunk.is_held and row.delivery.status == Status.PENDING)  # counted when it was first written
+        ),
         announced=written.announced,
     )
 
 
-def _render_all(chunk: Chunk, now: datetime) -> list[tuple[int, NewDelivery]]:
+def _hold(chunk: Chunk, rows: Sequence[_Row], now: datetime) -> None:
+    """Write down what the rows wait for: a time, or their digest."""
+    wanted = {row.delivery.id: _digest_of(chunk, row) for row in rows if row.verdict.window}
+    digests = open_digests(wanted=wanted.values(), now=now)
+    holds = []
+    for row in rows:
+        digest = digests[wanted[row.delivery.id].key][0] if row.verdict.window else None
+        holds.append(
+            NewHold(
+                delivery_id=row.delivery.id,
+                tenant_id=row.delivery.tenant_id,
+                event=chunk.works[row.target.work].id,
+                channel=row.delivery.channel,
+                priority=row.delivery.priority,
+                due_at=row.verdict.until if digest is None else None,
+                digest_id=digest,
+                step=row.verdict.step,
+                target=msgspec.json.encode(_note(row, now)).decode(),
+            )
+        )
+    keep(holds=holds, now=now)
+
+
+def _digest_of(chunk: Chunk, row: _Row) -> Wanted:
+    assert row.verdict.window is not None
+    delivery, work = row.delivery, chunk.works[row.target.work]
+    key = DigestKey(
+        delivery.tenant_id,
+        delivery.user_id,
+        "" if delivery.user_id else delivery.address,
+        delivery.channel,
+        work.options.digest_key,
+        row.verdict.window.schedule_id,
+        work.sandbox,
+    )
+    return Wanted(key, row.verdict.window, delivery.priority)
+
+
+def _note(row: _Row, now: datetime) -> Note:
+    target, until = row.target, row.delivery.next_attempt_at
+    past = target.held.past if target.held else ()
+    return Note(
+        given=target.given,
+        rule=target.rule,
+        delivery=target.delivery,
+        template=target.template,
+        past=(*past, Past(row.verdict.reason, now, until or now)),
+    )
+
+
+def _refused_steps(chunk: Chunk, rows: Sequence[_Row]) -> list[tuple[UUID, str, int]]:
+    """The steps of escalations that came to nothing: the next one need not wait."""
+    return [
+        (chunk.works[row.target.work].id, row.delivery.user_id, row.verdict.step)
+        for row in rows
+        if row.verdict.step is not None and row.delivery.status in {Status.SUPPRESSED, Status.FAILED}
+    ]
+
+
+def _render_all(chunk: Chunk, now: datetime) -> list[_Row]:
     book = published_templates(
         {
-            (chunk.works[chunk.targets[verdict.target].work].tenant_id, Channel(verdict.channel), _type_of(chunk, verdict))
+            (chunk.works[target.work].tenant_id, Channel(verdict.channel), _words_of(chunk.works[target.work], target))
             for verdict in chunk.verdicts
             if not verdict.reason
+            for target in (chunk.targets[verdict.target],)
         }
     )
     shared = [_Shared.of(work, chunk.tenants[work.tenant_id]) for work in chunk.works]
     rows = []
     for verdict in chunk.verdicts:
         target = chunk.targets[verdict.target]
-        rows.append((target.work, _row(shared[target.work], target, verdict, book, now)))
+        rows.append(_Row(_delivery(shared[target.work], target, verdict, book, now), target, verdict))
     return rows
 
 
-def _type_of(chunk: Chunk, verdict: Verdict) -> str:
-    return chunk.works[chunk.targets[verdict.target].work].event_type
+def _words_of(work: Work, target: Target) -> str:
+    """The event type whose templates are used."""
+    return target.template or work.event_type
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,24 +191,21 @@ class _Shared:
         return cls(work, tenant, msgspec.json.decode(work.data), event, {"slug": tenant.slug, "name": tenant.name})
 
 
-def _row(shared: _Shared, target: Target, verdict: Verdict, book: TemplateBook, now: datetime) -> NewDelivery:
+def _delivery(shared: _Shared, target: Target, verdict: Verdict, book: TemplateBook, now: datetime) -> NewDelivery:
     channel = Channel(verdict.channel)
     locale = target.contact.locale or shared.tenant.default_locale
-    outcome = (
-        _Outcome(Status.SUPPRESSED, verdict.reason) if verdict.reason else _rendered(shared, target, channel, locale, book)
-    )
-    if verdict.reason == EXPIRED:
-        outcome = _Outcome(Status.EXPIRED, EXPIRED)
+    outcome = _unsent(verdict) if verdict.reason else _rendered(shared, target, channel, locale, book)
     leased = outcome.status is Status.SENDING
-    work, words = shared.work, outcome.words
+    work, words, held = shared.work, outcome.words, target.held
+    is_held = verdict.until is not None or verdict.window is not None
     return NewDelivery(
-        id=uuid7(),
+        id=held.delivery_id if held else uuid7(),
         tenant_id=work.tenant_id,
         event_id=work.event_id,
         event_type=work.event_type,
         user_id=target.contact.user_id,
         channel=verdict.channel,
-        priority=work.priority,
+        priority=work.priority if target.priority is None else target.priority,
         status=outcome.status.value,
         reason=outcome.reason,
         explanation=_explanation(target, verdict),
@@ -135,12 +216,14 @@ def _row(shared: _Shared, target: Target, verdict: Verdict, book: TemplateBook, 
         subject=words.subject if words else "",
         body=words.body if words else "",
         html=words.html if words else "",
-        data=work.data if channel in _DATA_CHANNELS else None,
+        data=work.data if channel in _DATA_CHANNELS and not is_held else None,
         attempt_count=1 if leased else 0,
         lease_until=now + IN_APP_LEASE if leased else None,
         expires_at=work.expires_at,
         error=outcome.error,
-        accepted_at=max(work.created_at, work.due_at),
+        accepted_at=max(work.created_at, work.due_at, *((held.due_at,) if held else ())),
+        is_held=is_held,
+        next_attempt_at=verdict.window.due_at if verdict.window else verdict.until,
     )
 
 
@@ -152,12 +235,20 @@ class _Outcome:
     words: Rendered | None = None
 
 
+def _unsent(verdict: Verdict) -> _Outcome:
+    """Of what is not sent, or not yet."""
+    if verdict.until is not None or verdict.window is not None:
+        return _Outcome(Status.PENDING, verdict.reason)
+    return _Outcome(Status.EXPIRED if verdict.reason == EXPIRED else Status.SUPPRESSED, verdict.reason)
+
+
 def _rendered(shared: _Shared, target: Target, channel: Channel, locale: str, book: TemplateBook) -> _Outcome:
     """The words for one delivery. A template that fails, or is missing, fails this delivery alone."""
     work = shared.work
-    version = book.pick(work.tenant_id, channel, work.event_type, locale, shared.tenant.default_locale)
+    words_of = _words_of(work, target)
+    version = book.pick(work.tenant_id, channel, words_of, locale, shared.tenant.default_locale)
     if version is None:
-        return _Outcome(Status.FAILED, NO_TEMPLATE, f"No template for {channel.label} and {work.event_type}.")
+        return _Outcome(Status.FAILED, NO_TEMPLATE, f"No template for {channel.label} and {words_of}.")
     timezone = target.contact.timezone or shared.tenant.timezone
     try:
         if version.id in shared.too_slow:
@@ -196,57 +287,10 @@ def _recipient_view(target: Target, locale: str, timezone: str) -> dict[str, Any
 
 
 def _explanation(target: Target, verdict: Verdict) -> str | None:
-    """Why: what the filter said, and the rule that asked for this delivery, if one did."""
+    """Why: what the filter said, the rule that asked for this delivery, if one did, and what it has waited for."""
     explanation = dict(verdict.explanation or {})
     if target.rule:
         explanation["routedByRule"] = target.rule
+    if target.held and target.held.past:
+        explanation["heldFor"] = msgspec.to_builtins(target.held.past)
     return msgspec.json.encode(explanation).decode() if explanation else None
-
-
-# An audience may take several chunks. Its reason stays while none of them has had anybody: a cursor that has moved and no
-# reason mean that one had.
-_MOVE_ON = """
-UPDATE notifications_event e
-SET status = w.status, cursor = COALESCE(w.next_cursor, e.cursor), plan = w.plan::jsonb, processed_at = w.processed_at,
-    reason = CASE WHEN e.cursor > 0 AND e.reason = '' THEN '' ELSE w.reason END,
-    lease_until = NULL, lease_id = NULL, attempt_count = CASE WHEN w.next_cursor IS NULL THEN e.attempt_count ELSE 0 END
-FROM unnest(
-    %(id)s::uuid[], %(status)s::smallint[], %(next_cursor)s::bigint[], %(plan)s::text[], %(processed_at)s::timestamptz[],
-    %(reason)s::text[]
-) AS w (id, status, next_cursor, plan, processed_at, reason)
-WHERE e.id = w.id AND e.status = 0 AND e.lease_id = %(lease_id)s
-RETURNING e.id
-"""
-
-
-def _move_on(chunk: Chunk, now: datetime) -> set[int]:
-    """Move the events on, and hold their rows until the deliveries are written; returns the indexes still under our lease.
-
-    A cancel that came first has changed the event, and it is left out; one that comes later waits here, and then finds
-    the deliveries.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _MOVE_ON,
-            {
-                "id": uuid_array([work.id for work in chunk.works]),
-                "status": int_array([_status_after(work, now).value for work in chunk.works]),
-                "next_cursor": int_array([work.next_cursor for work in chunk.works]),
-                "plan": text_array([_json_or_none(work.plan) for work in chunk.works]),
-                "processed_at": time_array([None if work.next_cursor is not None else now for work in chunk.works]),
-                "reason": text_array([work.reason for work in chunk.works]),
-                "lease_id": chunk.lease_id,
-            },
-        )
-        ids: set[UUID] = {row[0] for row in cursor.fetchall()}
-    return {index for index, work in enumerate(chunk.works) if work.id in ids}
-
-
-def _json_or_none(value: Any) -> str | None:
-    return None if value is None else msgspec.json.encode(value).decode()
-
-
-def _status_after(work: Work, now: datetime) -> EventStatus:
-    if work.expires_at is not None and work.expires_at <= now:
-        return EventStatus.EXPIRED if work.next_cursor is None else EventStatus.ACCEPTED
-    return EventStatus.PROCESSED if work.next_cursor is None else EventStatus.ACCEPTED

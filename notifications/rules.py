@@ -8,8 +8,6 @@ bounded time and memory (`notifications.expressions`).
 
 from __future__ import annotations
 
-import fnmatch
-import functools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
@@ -18,8 +16,8 @@ from django.core.exceptions import ValidationError
 
 from notifications.expressions.evaluation import ExpressionError, evaluate, program
 from notifications.models import Rule
+from notifications.patterns import fits
 
-PATTERN = re.compile(r"^[A-Za-z0-9_*][A-Za-z0-9_.:*\-]*$")
 LONGEST_EXPRESSION = 2000
 MAX_RECIPIENTS = 1000
 MOST_RULES = 200
@@ -39,14 +37,9 @@ class RuleError(Exception):
         self.part: Final = part
 
 
-@functools.lru_cache(maxsize=4096)
-def _pattern(pattern: str) -> re.Pattern[str]:
-    return re.compile(fnmatch.translate(pattern))
-
-
 def is_for(rule: Rule, event_type: str) -> bool:
     """Whether the rule's pattern matches an event type."""
-    return _pattern(rule.event_type).match(event_type) is not None
+    return fits(rule.event_type, event_type)
 
 
 def matches(rule: Rule, event_type: str, variables: Mapping[str, Any]) -> bool:
@@ -88,12 +81,6 @@ def _user_ids(value: Any) -> Iterator[str]:
         if isinstance(entry, bool) or not isinstance(entry, str | int) or not 0 < len(str(entry)) <= 255:
             raise RuleError(f"the path gave {type(entry).__name__}, not a user id", part="recipients")
         yield str(entry)
-
-
-def validate_pattern(pattern: str) -> None:
-    """Raises ValidationError unless `pattern` is an event type or a pattern of one."""
-    if not PATTERN.match(pattern) or len(pattern) > 200:
-        raise ValidationError("Use a dotted name, with * for any characters: order.*", code="pattern")
 
 
 def validate_condition(text: str) -> None:

@@ -9,7 +9,8 @@ from rest_framework import serializers
 
 from deliveries.serializers import DeliveryDetailSerializer, InstantField
 from notifications.models import EventStatus, EventType, Rule
-from notifications.rules import validate_condition, validate_pattern, validate_recipients
+from notifications.patterns import validate_pattern
+from notifications.rules import validate_condition, validate_recipients
 from tenants.http.queries import Query
 from tenants.http.serializers import CamelSerializer, CodedField
 from tenants.vocabulary import Channel, Priority

@@ -25,18 +25,19 @@ WITH incoming AS (
     SELECT * FROM unnest(
         %(id)s::uuid[], %(event_id)s::text[], %(event_type)s::text[], %(user_id)s::text[], %(to)s::text[], %(channels)s::text[],
         %(priority)s::smallint[], %(data)s::text[], %(metadata)s::text[], %(scheduled_at)s::timestamptz[],
-        %(expires_at)s::timestamptz[], %(content_hash)s::bytea[]
+        %(expires_at)s::timestamptz[], %(options)s::text[], %(content_hash)s::bytea[]
     ) AS row (
-        id, event_id, event_type, user_id, audience, channels, priority, data, metadata, scheduled_at, expires_at, content_hash
+        id, event_id, event_type, user_id, audience, channels, priority, data, metadata, scheduled_at, expires_at, options,
+        content_hash
     )
 )
 INSERT INTO notifications_event (
-    id, tenant_id, event_id, event_type, user_id, "to", channels, priority, data, metadata, sandbox, content_hash,
+    id, tenant_id, event_id, event_type, user_id, "to", channels, priority, data, metadata, sandbox, options, content_hash,
     status, reason, error, due_at, scheduled_at, expires_at, cursor, attempt_count, created_at
 )
 SELECT i.id, %(tenant_id)s, i.event_id, i.event_type, i.user_id, i.audience::jsonb, i.channels::smallint[],
-    COALESCE(i.priority, t.default_priority, 2), i.data::jsonb, i.metadata::jsonb, %(sandbox)s, i.content_hash,
-    0, '', '', GREATEST(COALESCE(i.scheduled_at, %(now)s), %(now)s), i.scheduled_at, i.expires_at, 0, 0, %(now)s
+    COALESCE(i.priority, t.default_priority, 2), i.data::jsonb, i.metadata::jsonb, %(sandbox)s, i.options::jsonb,
+    i.content_hash, 0, '', '', GREATEST(COALESCE(i.scheduled_at, %(now)s), %(now)s), i.scheduled_at, i.expires_at, 0, 0, %(now)s
 FROM incoming i
 LEFT JOIN notifications_eventtype t ON i.priority IS NULL AND t.tenant_id = %(tenant_id)s AND t.name = i.event_type
 ON CONFLICT (tenant_id, event_id) DO NOTHING

@@ -10,7 +10,7 @@ from django.db import connection
 
 from notifications.models import Rule
 from notifications.rules import active_rules
-from notifications.wire import TenantFacts
+from notifications.wire import DigestPlan, LimitPlan, TenantFacts
 from tenants.columns import int_array, text_array
 
 
@@ -32,11 +32,32 @@ class Surroundings:
 
 # By hand, as all that every chunk runs: for one urgent event, making two statements from querysets takes longer than both.
 _FACTS = """
-SELECT t.id, t.slug, t.name, t.default_locale, t.default_channels, t.timezone,
+SELECT t.id, t.slug, t.name, t.default_locale, t.default_channels, t.timezone, COALESCE(NULLIF(t.quiet_hours, '[]')::text, ''),
+    (
+        SELECT jsonb_agg(jsonb_build_array(
+            s.id, s.event_type, s.category, s.channel, s.cadence, s.at, s.weekday, s.window_s, s.slides, s.longest_s,
+            s.template, s.most_items
+        ) ORDER BY s.position, s.id)::text
+        FROM notifications_digestschedule s WHERE s.tenant_id = t.id AND s.is_active
+    ),
+    (
+        SELECT jsonb_agg(jsonb_build_array(
+            l.id, l.name, l.event_type, l.category, l.channel, l.per, l.count, l.window_s, l.excess
+        ) ORDER BY l.id)::text
+        FROM notifications_limit l WHERE l.tenant_id = t.id AND l.is_active
+    ),
     d.name, d.category, d.required, d.default_enabled, d.default_channels
 FROM tenants_tenant t LEFT JOIN notifications_eventtype d ON d.tenant_id = t.id AND d.name = ANY(%(names)s::text[])
 WHERE t.id = ANY(%(tenant_ids)s::bigint[])
 """
+
+
+def _schedules(text: str | None) -> tuple[DigestPlan, ...]:
+    return () if text is None else msgspec.json.decode(text, type=tuple[DigestPlan, ...])
+
+
+def _limits(text: str | None) -> tuple[LimitPlan, ...]:
+    return () if text is None else msgspec.json.decode(text, type=tuple[LimitPlan, ...])
 
 
 def surroundings_of(events: Iterable[tuple[int, str]], *, asked_rules: Iterable[int]) -> Surroundings:
@@ -51,8 +72,11 @@ def surroundings_of(events: Iterable[tuple[int, str]], *, asked_rules: Iterable[
                 "names": text_array({name for _, name in wanted}),
             },
         )
-        for tenant_id, slug, name, locale, channels, timezone, declared, *facts in cursor.fetchall():
-            found.tenants[tenant_id] = TenantFacts(slug, name, locale, channels, timezone)
+        for tenant_id, slug, name, locale, channels, timezone, hours, schedules, limits, declared, *facts in cursor.fetchall():
+            if tenant_id not in found.tenants:
+                found.tenants[tenant_id] = TenantFacts(
+                    slug, name, locale, channels, timezone, hours, _schedules(schedules), _limits(limits)
+                )
             if declared is not None:
                 found.event_types[tenant_id, declared] = DeclaredType(*facts)
     return found

@@ -20,13 +20,20 @@ from redis.exceptions import RedisError
 from deliveries import bells, desks
 from deliveries.dispatch import CLAIM_SIZE, dispatch
 from deliveries.metrics import count_deliveries
-from deliveries.queues import ENRICH_TASK, SEND_TASK
+from deliveries.queues import DIGESTS_TASK, ENRICH_TASK, RELEASE_TASK, SEND_TASK
 from notifications import enrich as enriching
 from notifications import filter as filtering
 from notifications import leases, metrics
 from notifications import route as routing
 from notifications import send as sending
 from notifications.claims import Claim, ClaimedEvent, claim_events
+from notifications.digests import closing
+from notifications.digests.claims import Claim as DigestClaim
+from notifications.digests.claims import ClaimedDigest, claim_digests
+from notifications.holds import leases as hold_leases
+from notifications.holds.claims import Claim as HoldClaim
+from notifications.holds.claims import ClaimedHold, claim_holds
+from notifications.holds.release import chunk_of
 from notifications.queues import FILTER_TASK, ROUTE_TASK, SEND_IN_APP_TASK, SERIALIZER
 from notifications.wire import Chunk, pack, unpack
 from tenants.vocabulary import Channel
@@ -74,6 +81,68 @@ def _enrich(claim: Claim, events: list[ClaimedEvent]) -> None:
         middle = len(events) // 2
         _enrich(claim, events[:middle])
         _enrich(claim, events[middle:])
+
+
+@shared_task(name=RELEASE_TASK, time_limit=TIME_LIMIT_S)
+def release() -> None:
+    """Answer the bell: take up held deliveries whose time has come, and pass them through the gates again."""
+    bells.answer_release()
+    claim = claim_holds(now=clock())
+    if claim.more:
+        bells.ring_release(again=True)
+    if holds := hold_leases.triage(claim):
+        _release(claim, holds)
+
+
+def _release(claim: HoldClaim, holds: list[ClaimedHold]) -> None:
+    ids = [one.held.delivery_id for one in holds]
+    try:
+        chunk = chunk_of(holds, lease_id=claim.lease_id)
+        filter_.apply_async((pack(chunk),), serializer=SERIALIZER)
+    except _SURROUNDINGS:
+        hold_leases.give_back(ids, claim.lease_id)
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must not stop the chunk-mates
+        if len(holds) == 1:
+            hold_leases.fail(ids, claim.lease_id, hold_leases.in_words(error))
+            return
+        logger.warning("chunk_halved", stage="release", deliveries=len(holds), error=type(error).__name__)
+        middle = len(holds) // 2
+        _release(claim, holds[:middle])
+        _release(claim, holds[middle:])
+
+
+@shared_task(name=DIGESTS_TASK, time_limit=TIME_LIMIT_S)
+def close_digests() -> None:
+    """Answer the bell: close digests whose time has come, and raise the events that carry their messages."""
+    bells.answer_digests()
+    claim = claim_digests(now=clock())
+    if claim.more:
+        bells.ring_digests(again=True)
+    if claim.digests:
+        _close_digests(claim, claim.digests)
+
+
+def _close_digests(claim: DigestClaim, digests: list[ClaimedDigest]) -> None:
+    try:
+        closed = closing.close(digests, lease_id=claim.lease_id, now=clock())
+    except _SURROUNDINGS:
+        closing.give_back(digests, lease_id=claim.lease_id)
+        raise
+    except Exception as error:  # noqa: BLE001 - as above
+        if len(digests) == 1:
+            closing.give_up(digests[0], lease_id=claim.lease_id, error=hold_leases.in_words(error), now=clock())
+            return
+        logger.warning("chunk_halved", stage="close_digests", digests=len(digests), error=type(error).__name__)
+        middle = len(digests) // 2
+        _close_digests(claim, digests[:middle])
+        _close_digests(claim, digests[middle:])
+        return
+    count_deliveries(closed.statuses)
+    if closed.events:
+        bells.ring_enrich()
+    if closed.announced:
+        bells.ring_status_webhooks()
 
 
 @shared_task(name=FILTER_TASK, time_limit=TIME_LIMIT_S)
@@ -142,11 +211,11 @@ def _isolating(stage: str, chunk: Chunk, run: Callable[[Chunk], Any]) -> None:
     try:
         run(chunk)
     except _SURROUNDINGS:
-        leases.give_back([work.id for work in chunk.works], chunk.lease_id)
+        leases.give_back_chunk(chunk)
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not stop the chunk-mates
         if len(chunk.works) == 1:
-            leases.fail_event(chunk.works[0].id, chunk.lease_id, error)
+            leases.fail_chunk(chunk, error)
             return
         logger.warning("chunk_halved", stage=stage, events=len(chunk.works), error=type(error).__name__)
         middle = len(chunk.works) // 2

@@ -11,10 +11,47 @@ from uuid import UUID
 
 import msgspec
 
+from notifications.options import NONE, Options
 from preferences.selectors import Contact
 
 EXPIRED = "expired"
 """The reason `filter` gives for what came too late; `route` writes it with a status of its own."""
+DIGEST = "digest"
+"""The reason of what is collected."""
+ESCALATION = "escalation"
+"""The reason of what waits for its turn, after the channels before it."""
+
+
+class DigestPlan(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A tenant's `DigestSchedule`, as far as a chunk needs it."""
+
+    id: UUID
+    event_type: str
+    category: str
+    channel: int | None
+    cadence: str
+    at: str
+    """A time of day, ISO 8601."""
+    weekday: int
+    window_s: int
+    slides: bool
+    longest_s: int
+    template: str
+    most_items: int
+
+
+class LimitPlan(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A tenant's `Limit`, as far as a chunk needs it."""
+
+    id: UUID
+    name: str
+    event_type: str
+    category: str
+    channel: int | None
+    per: tuple[str, ...]
+    count: int
+    window_s: int
+    excess: str
 
 
 class TenantFacts(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -25,6 +62,11 @@ class TenantFacts(msgspec.Struct, array_like=True, frozen=True, gc=False):
     default_locale: str
     default_channels: list[int]
     timezone: str = "UTC"
+    quiet_hours: str = ""
+    """For recipients who have none, as `quiet_hours.read` takes them."""
+    schedules: tuple[DigestPlan, ...] = ()
+    """In the order in which they are asked."""
+    limits: tuple[LimitPlan, ...] = ()
 
 
 class Work(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -53,6 +95,25 @@ class Work(msgspec.Struct, array_like=True, frozen=True, gc=False):
     """None: the tenant has not declared the event's type."""
     reason: str = ""
     """Why this chunk has nobody of the event's audience; empty if it has somebody."""
+    options: Options = NONE
+
+
+class Past(msgspec.Struct, frozen=True, gc=False):
+    """One time that a delivery was held back: why, from when, and until when."""
+
+    reason: str
+    since: datetime
+    until: datetime
+
+
+class Held(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """A delivery that was written earlier, waited, and goes on now."""
+
+    delivery_id: UUID
+    due_at: datetime
+    step: int | None = None
+    """Of an escalation, from 0."""
+    past: tuple[Past, ...] = ()
 
 
 class Target(msgspec.Struct, array_like=True, frozen=True, gc=False):
@@ -63,26 +124,55 @@ class Target(msgspec.Struct, array_like=True, frozen=True, gc=False):
     contact: Contact
     channels: list[int]
     rule: str = ""
+    given: dict[str, Any] | None = None
+    """What the event itself says of the recipient, if it says more than who that is; its keys are the client's."""
+    delay_s: int = 0
+    """What the rule asks for: seconds to wait, ..."""
+    delivery: str = ""
+    """... `immediate` or `digest` (empty: as the recipient prefers), ..."""
+    template: str = ""
+    """... the event type whose templates are used (empty: its own), ..."""
+    priority: int | None = None
+    """... a priority (None: the event's)."""
+    held: Held | None = None
+
+
+class Window(msgspec.Struct, array_like=True, frozen=True, gc=False):
+    """The digest that a delivery joins: when it closes as of now, and the latest that further items put that off to."""
+
+    schedule_id: UUID | None
+    due_at: datetime
+    closes_by: datetime
+    template: str
+    most_items: int
 
 
 class Verdict(msgspec.Struct, array_like=True, frozen=True, gc=False):
-    """What `filter` decided for one target on one channel: an empty `reason` means send."""
+    """What `filter` decided for one target on one channel: an empty `reason` means send.
+
+    With a `reason` and `until`, it is held until then; with a `window`, collected; with neither, it is not sent at all.
+    """
 
     target: int
     channel: int
     addresses: list[str]
     reason: str = ""
     explanation: dict[str, Any] | None = None
+    until: datetime | None = None
+    window: Window | None = None
+    step: int | None = None
 
 
 class Chunk(msgspec.Struct, array_like=True):
-    """One claim's worth of work. `verdicts` is filled by `filter`."""
+    """One claim's worth of work: events, or deliveries that were held. `verdicts` is filled by `filter`."""
 
     lease_id: UUID
     tenants: dict[int, TenantFacts]
     works: list[Work]
     targets: list[Target]
     verdicts: list[Verdict] = []
+    is_held: bool = False
+    """Whether `targets` are deliveries that were held, and the lease is on their holds."""
 
 
 def pack(chunk: Chunk) -> bytes:

@@ -21,6 +21,11 @@ class Recipient(TenantScopedModel):
     webhook_url = models.URLField(max_length=2000, blank=True)
     locale = models.CharField(max_length=35, blank=True, help_text="BCP 47, e.g. de-AT; empty: the tenant's.")
     timezone = models.CharField(max_length=64, blank=True, validators=[validate_timezone], help_text="Empty: the tenant's.")
+    quiet_hours = models.JSONField(
+        null=True,
+        blank=True,
+        help_text="When nothing is sent: start and end of each window, and the days. Empty: the tenant's.",
+    )
     attributes = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(default=now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
@@ -78,6 +83,9 @@ class Preference(TenantScopedModel):
     enabled = models.BooleanField(default=True)
     quiet_hours_start = models.TimeField(null=True, blank=True)
     quiet_hours_end = models.TimeField(null=True, blank=True)
+    quiet_hours_days = models.SmallIntegerField(
+        null=True, blank=True, help_text="On which days they begin, as bits from Monday; empty is every day, 0 is never."
+    )
     delivery = models.CharField(max_length=10, choices=DeliveryMode.choices, default=DeliveryMode.IMMEDIATE)
     created_at = models.DateTimeField(default=now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)

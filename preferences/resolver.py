@@ -6,23 +6,16 @@ default one, then what the event type itself says. `docs/preferences.md` has the
 
 from __future__ import annotations
 
-import datetime as dt
 import functools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
+from preferences.quiet_hours import QuietHours, Windows
 from tenants.vocabulary import ANY, Channel
 
 Place = tuple[int | None, str, str]
 """Where a rung stands: (channel, event type, category); None and the empty string stand for any."""
-
-
-class QuietHours(NamedTuple):
-    """In the recipient's time zone; an end before the start is on the next day."""
-
-    start: dt.time
-    end: dt.time
 
 
 class Rung(NamedTuple):
@@ -87,6 +80,19 @@ class Decision:
         }
 
 
+def quiet_hours_for(decision: Decision, *, user: Windows, tenant: Windows) -> tuple[Windows, str]:
+    """The quiet hours that a delivery is held back in, and the level that says so (empty: there are none).
+
+    The deciding preference's own, if it speaks of them; else those of the user as a whole, else the tenant's for everybody
+    who has none. What is required is not held back.
+    """
+    if decision.level == REQUIRED:
+        return (), REQUIRED
+    if decision.quiet_hours is not None:
+        return (decision.quiet_hours,), decision.level
+    return (user, USER_HOURS) if user else (tenant, TENANT_HOURS if tenant else "")
+
+
 class Step(NamedTuple):
     """One step of the way to a decision."""
 
@@ -124,6 +130,8 @@ def walk(question: Question, ladder: Ladder) -> Iterator[Step]:
 
 
 REQUIRED: Final = "event_type.required"
+USER_HOURS: Final = "user.quiet_hours"
+TENANT_HOURS: Final = "tenant.quiet_hours"
 TYPE_DEFAULT: Final = "event_type.default"
 DEFAULT: Final = "default"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
@@ -14,7 +15,8 @@ from django.db.models.functions import MD5
 from preferences.contact_points import comparable
 from preferences.event_types import question_about
 from preferences.models import Device, Preference, Recipient, Suppression
-from preferences.resolver import Decision, Ladder, Place, QuietHours, Rung, Step, resolve, walk
+from preferences.quiet_hours import EVERY_DAY, NEVER, QuietHours
+from preferences.resolver import Decision, Ladder, Place, Rung, Step, resolve, walk
 from tenants.columns import columns_of, int_array, text_array
 from tenants.models import Tenant
 from tenants.vocabulary import Channel
@@ -27,7 +29,7 @@ Address = tuple[int, Channel, str]
 # What a Contact is made of, in the order of `_contact`.
 _CONTACT_COLUMNS: Final = """
     r.user_id, r.email, r.phone, r.telegram_chat_id, r.webhook_url, r.locale, r.timezone,
-    NULLIF(r.attributes, '{}'),
+    NULLIF(r.attributes, '{}'), NULLIF(r.quiet_hours, '[]'),
     ARRAY(SELECT d.token FROM preferences_device d WHERE d.recipient_id = r.id AND d.retired_at IS NULL ORDER BY d.id)
 """
 
@@ -39,7 +41,7 @@ JOIN preferences_recipient r ON r.tenant_id = wanted.tenant_id AND r.user_id = w
 
 _PREFERENCES: Final = """
 SELECT p.tenant_id, p.user_id, p.channel, p.event_type, p.category,
-       p.id, p.enabled, p.quiet_hours_start, p.quiet_hours_end, p.delivery
+       p.id, p.enabled, p.quiet_hours_start, p.quiet_hours_end, p.quiet_hours_days, p.delivery
 FROM unnest(%s::bigint[], %s::text[]) AS wanted(tenant_id, user_id)
 JOIN preferences_preference p ON p.tenant_id = wanted.tenant_id AND p.user_id = wanted.user_id
 """
@@ -100,6 +102,8 @@ class Contact(msgspec.Struct, frozen=True, kw_only=True):
     timezone: str = ""
     attributes: str = ""
     """JSON; empty for none."""
+    quiet_hours: str = ""
+    """The user's as a whole, as `quiet_hours.read` takes them; empty: the tenant's."""
     push_tokens: list[str] = []
     """Of the devices that are not retired, in the order they were registered."""
 
@@ -178,10 +182,10 @@ def preference_ladders(keys: Collection[UserKey]) -> Ladders:
     """The ladders of these users and of their tenants; one statement."""
     wanted = {*keys, *((tenant_id, "") for tenant_id, _ in keys)}
     rungs: defaultdict[UserKey, dict[Place, Rung]] = defaultdict(dict)
-    for tenant_id, user_id, channel, event_type, category, *rung in (
+    for tenant_id, user_id, channel, event_type, category, rule, enabled, *hours, delivery in (
         fetch(_PREFERENCES, _user_columns(wanted)) if wanted else ()
     ):
-        rungs[tenant_id, user_id][channel, event_type, category] = _rung(*rung)
+        rungs[tenant_id, user_id][channel, event_type, category] = _rung(rule, enabled, hours, delivery)
     return Ladders(rungs)
 
 
@@ -276,7 +280,7 @@ def _user_columns(keys: Collection[UserKey]) -> list[str]:
 
 
 def _contact(columns: Sequence[Any]) -> Contact:
-    user_id, email, phone, telegram_chat_id, webhook_url, locale, timezone, attributes, push_tokens = columns
+    user_id, email, phone, telegram_chat_id, webhook_url, locale, timezone, attributes, quiet_hours, push_tokens = columns
     return Contact(
         user_id=user_id,
         email=email,
@@ -286,9 +290,17 @@ def _contact(columns: Sequence[Any]) -> Contact:
         locale=locale,
         timezone=timezone,
         attributes=attributes or "",
+        quiet_hours=quiet_hours or "",
         push_tokens=push_tokens,
     )
 
 
-def _rung(preference_id: Any, enabled: bool, start: Any, end: Any, delivery: str) -> Rung:
-    return Rung(str(preference_id), enabled, QuietHours(start, end) if start is not None else None, delivery)
+def _rung(preference_id: Any, enabled: bool, hours: Sequence[Any], delivery: str) -> Rung:
+    return Rung(str(preference_id), enabled, _quiet_hours(*hours), delivery)
+
+
+def _quiet_hours(start: dt.time | None, end: dt.time | None, days: int | None) -> QuietHours | None:
+    """What a preference says of quiet hours: None, nothing; on no day, that there are none."""
+    if days == 0:
+        return NEVER
+    return None if start is None or end is None else QuietHours(start, end, EVERY_DAY if days is None else days)

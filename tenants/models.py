@@ -47,6 +47,9 @@ class Tenant(models.Model):
     sandbox = models.BooleanField(default=False, help_text="Record every message, send none.")
     default_locale = models.CharField(max_length=35, default="en")
     timezone = models.CharField(max_length=64, default="UTC", validators=[validate_timezone])
+    quiet_hours = models.JSONField(
+        null=True, blank=True, help_text="For recipients who have none: start and end of each window, and the days."
+    )
     default_channels = ArrayField(
         models.SmallIntegerField(choices=Channel.choices),
         default=default_channels,

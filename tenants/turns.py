@@ -8,6 +8,40 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 
+def pairs_sql(table: str, is_open: str) -> str:
+    """SQL that begins a statement: `pair (priority, tenant_id)` of all rows of a table that wait, due or not.
+
+    A loose scan (PostgreSQL's wiki, "Loose indexscan") over an index on (priority, tenant_id, due_at) of the rows that
+    `is_open` holds for: it hops from one pair to the next, so that a million rows of one tenant cost one probe.
+    """
+    return f"""
+WITH RECURSIVE pair AS (
+    (SELECT priority, tenant_id FROM {table} WHERE {is_open} ORDER BY priority, tenant_id LIMIT 1)
+    UNION ALL
+    SELECT next.priority, next.tenant_id FROM pair, LATERAL (
+        SELECT priority, tenant_id FROM {table}
+        WHERE {is_open} AND (priority, tenant_id) > (pair.priority, pair.tenant_id)
+        ORDER BY priority, tenant_id LIMIT 1
+    ) next
+)
+"""  # noqa: S608 - made of constants
+
+
+def waiting_sql(table: str, is_open: str) -> str:
+    """A statement whose rows are `Waiting`: what is due, and in nobody's hands, of each pair. Parameters: now, limit."""
+    return f"""{pairs_sql(table, is_open)}
+SELECT pair.priority, pair.tenant_id, due.waiting FROM pair, LATERAL (
+    SELECT count(*) AS waiting FROM (
+        SELECT FROM {table} w
+        WHERE {is_open} AND w.priority = pair.priority AND w.tenant_id = pair.tenant_id AND w.due_at <= %(now)s
+          AND (w.lease_until IS NULL OR w.lease_until < %(now)s)
+        ORDER BY w.due_at LIMIT %(limit)s
+    ) capped
+) due
+WHERE due.waiting > 0
+"""  # noqa: S608 - made of constants
+
+
 @dataclass(frozen=True, slots=True)
 class Waiting:
     """What is due of one tenant in one class of priority; `count` stops at the size of a claim."""

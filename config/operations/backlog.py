@@ -41,7 +41,7 @@ SELECT place.channel, least(coalesce(sum(due.waiting), 0), %(cap)s)::bigint, ext
 FROM place, LATERAL (
     SELECT count(*) AS waiting, min(next_attempt_at) AS since FROM (
         SELECT next_attempt_at FROM deliveries_delivery delivery
-        WHERE status IN (0, 1) AND delivery.channel = place.channel AND delivery.priority = place.priority
+        WHERE status IN (0, 1) AND NOT is_held AND delivery.channel = place.channel AND delivery.priority = place.priority
           AND delivery.tenant_id = place.tenant_id AND next_attempt_at <= now()
         ORDER BY next_attempt_at LIMIT %(cap)s
     ) capped
@@ -55,7 +55,7 @@ SELECT place.channel, least(sum(later.waiting), %(cap)s)::bigint
 FROM place, LATERAL (
     SELECT count(*) AS waiting FROM (
         SELECT FROM deliveries_delivery delivery
-        WHERE status IN (0, 1) AND delivery.channel = place.channel AND delivery.priority = place.priority
+        WHERE status IN (0, 1) AND NOT is_held AND delivery.channel = place.channel AND delivery.priority = place.priority
           AND delivery.tenant_id = place.tenant_id AND next_attempt_at > now()
         LIMIT %(cap)s
     ) capped

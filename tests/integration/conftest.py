@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from datetime import datetime
 
 import pytest
 from django.utils.timezone import now
@@ -12,6 +13,8 @@ from deliveries import handover
 from deliveries.claims import channels_with_due_deliveries
 from notifications import tasks
 from notifications.claims import events_are_due
+from notifications.digests.claims import digests_are_due
+from notifications.holds.claims import holds_are_due
 from tenants import redis
 
 
@@ -23,8 +26,13 @@ def drain(db, monkeypatch) -> Iterator[Callable[[], None]]:
     app.conf.task_always_eager, app.conf.task_eager_propagates = True, True
     redis.client().flushdb()
 
-    def run() -> None:
-        while events_are_due(now=now()):
+    def run(at: datetime | None = None) -> None:
+        """`at`: as if it were then, for whatever waits for its time."""
+        monkeypatch.setattr(tasks, "clock", lambda: at or now())
+        clock = tasks.clock
+        while events_are_due(now=clock()) or holds_are_due(now=clock()) or digests_are_due(now=clock()):
+            tasks.close_digests()
+            tasks.release()
             tasks.enrich()
         while channels := channels_with_due_deliveries(now=now()):
             for channel in channels:

@@ -12,6 +12,7 @@ from django.core.exceptions import ValidationError
 from notifications.dry_run_answers import MOST_LISTED, Because, Origin
 from notifications.expressions import child, evaluation, guard, ledger
 from notifications.models import Rule
+from notifications.patterns import validate_pattern
 from notifications.rules import (
     LONGEST_EXPRESSION,
     MAX_RECIPIENTS,
@@ -20,7 +21,6 @@ from notifications.rules import (
     matches,
     recipients_of,
     validate_condition,
-    validate_pattern,
     validate_recipients,
 )
 

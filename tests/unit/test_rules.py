@@ -2,12 +2,12 @@ import pytest
 from django.core.exceptions import ValidationError
 
 from notifications.models import Rule
+from notifications.patterns import validate_pattern
 from notifications.rules import (
     RuleError,
     matches,
     recipients_of,
     validate_condition,
-    validate_pattern,
     validate_recipients,
 )
 

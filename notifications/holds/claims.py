@@ -1,0 +1,148 @@
+"""Taking up held deliveries whose time has come, under a lease: urgent first, tenants in turn, as events are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import msgspec
+from django.db import connection
+from uuid_utils.compat import uuid7
+
+from notifications.claims import LEASE, ClaimedEvent, claimed_event
+from notifications.holds.services import Note
+from notifications.wire import Held
+from tenants.columns import int_array, uuid_array
+from tenants.turns import Waiting, divide, waiting_sql
+
+CHUNK = 500
+MOST_BYTES = 8 * 1024 * 1024
+"""Of events' data in a claim, as stored, and one event's more: each delivery has a copy of it."""
+MAX_ATTEMPTS = 5
+"""Times a hold may be taken up without coming to an end before its delivery fails."""
+
+_WAITING = waiting_sql("notifications_hold", "digest_id IS NULL")
+
+# What was taken up repeatedly is taken up alone: it may be what brings its workers down.
+_CLAIM = """
+WITH waiting AS (
+    SELECT picked.delivery_id, picked.size, picked.attempt_count
+    FROM unnest(%(priorities)s::smallint[], %(tenants)s::int[], %(shares)s::int[]) AS pair (priority, tenant_id, share),
+    LATERAL (
+        SELECT h.delivery_id, COALESCE(e.size, 0) AS size, h.attempt_count FROM notifications_hold h
+        LEFT JOIN LATERAL (
+            SELECT pg_column_size(data) AS size FROM notifications_event WHERE id = h.event LIMIT 1
+        ) e ON true
+        WHERE h.digest_id IS NULL AND h.priority = pair.priority AND h.tenant_id = pair.tenant_id AND h.due_at <= %(now)s
+          AND (h.lease_until IS NULL OR h.lease_until < %(now)s)
+        ORDER BY h.due_at LIMIT pair.share
+        FOR UPDATE OF h SKIP LOCKED
+    ) picked
+), chosen AS (
+    SELECT delivery_id FROM (
+        SELECT delivery_id, size, sum(size) OVER (ORDER BY attempt_count DESC ROWS UNBOUNDED PRECEDING) AS total,
+            attempt_count, row_number() OVER (ORDER BY attempt_count DESC) AS place, max(attempt_count) OVER () AS most
+        FROM waiting
+    ) summed
+    WHERE total - size < %(most_bytes)s AND (most < %(suspect_after)s OR place = 1)
+)
+UPDATE notifications_hold h
+SET lease_until = %(lease_until)s, lease_id = %(lease_id)s, attempt_count = h.attempt_count + 1
+WHERE h.delivery_id = ANY(ARRAY(SELECT delivery_id FROM chosen))
+RETURNING h.delivery_id
+"""
+_SUSPECT_AFTER = 2
+
+# `ANY` and `LIMIT 1`: looked up by their ids, whatever the planner thinks of the tables.
+_READ = """
+SELECT h.delivery_id, h.due_at, h.step, h.target::text, h.attempt_count, d.user_id, d.channel, d.priority, d.address, e.*
+FROM notifications_hold h
+JOIN LATERAL (
+    SELECT user_id, channel, priority, address FROM deliveries_delivery
+    WHERE id = h.delivery_id AND status = 0 AND is_held LIMIT 1
+) d ON true
+JOIN LATERAL (
+    SELECT id, tenant_id, event_id, event_type, user_id, "to"::text, channels, priority, data::text, metadata::text, sandbox,
+        created_at, due_at, expires_at, 0, NULL, attempt_count, options::text
+    FROM notifications_event WHERE id = h.event LIMIT 1
+) e ON true
+WHERE h.delivery_id = ANY(%s::uuid[]) AND h.lease_id = %s
+ORDER BY h.delivery_id
+"""
+
+
+class ClaimedHold(msgspec.Struct, frozen=True, gc=False):
+    """A delivery that was held, with its event."""
+
+    held: Held
+    note: Note
+    attempt_count: int
+    user_id: str
+    channel: int
+    priority: int
+    address: str
+    event: ClaimedEvent
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    lease_id: UUID
+    holds: list[ClaimedHold]
+    more: bool
+    """Whether due ones were left for the next claim."""
+
+
+def claim_holds(*, now: datetime, limit: int = CHUNK) -> Claim:
+    """Take up to `limit` held deliveries that are due under a lease of `LEASE`."""
+    lease_id = uuid7()
+    with connection.cursor() as cursor:
+        cursor.execute(_WAITING, {"now": now, "limit": limit})
+        waiting = [Waiting(*row) for row in cursor.fetchall()]
+        if not waiting:
+            return Claim(lease_id, [], more=False)
+        shares = divide(waiting, limit)
+        cursor.execute(
+            _CLAIM,
+            {
+                "priorities": int_array(pair.priority for pair, _ in shares),
+                "tenants": int_array(pair.tenant_id for pair, _ in shares),
+                "shares": int_array(share for _, share in shares),
+                "now": now,
+                "lease_until": now + LEASE,
+                "lease_id": lease_id,
+                "most_bytes": MOST_BYTES,
+                "suspect_after": _SUSPECT_AFTER,
+            },
+        )
+        taken = [row[0] for row in cursor.fetchall()]
+        cursor.execute(_READ, [uuid_array(taken), lease_id])
+        holds = [_claimed(row) for row in cursor.fetchall()]
+        if stale := set(taken) - {one.held.delivery_id for one in holds}:
+            _drop(cursor, stale, lease_id)
+    more = sum(pair.count for pair in waiting) > len(taken) or any(pair.count >= limit for pair in waiting)
+    return Claim(lease_id, holds, more=more)
+
+
+def _drop(cursor: Any, delivery_ids: set[UUID], lease_id: UUID) -> None:
+    """Of deliveries that were canceled while they were held, or whose event is gone."""
+    cursor.execute(
+        "DELETE FROM notifications_hold WHERE delivery_id = ANY(%s::uuid[]) AND lease_id = %s",
+        [uuid_array(delivery_ids), lease_id],
+    )
+
+
+def _claimed(row: tuple[Any, ...]) -> ClaimedHold:
+    delivery_id, due_at, step, target, attempts, user_id, channel, priority, address, *event = row
+    note = msgspec.json.decode(target, type=Note)
+    return ClaimedHold(
+        Held(delivery_id, due_at, step, note.past), note, attempts, user_id, channel, priority, address, claimed_event(event)
+    )
+
+
+def holds_are_due(*, now: datetime) -> bool:
+    """Whether a held delivery is due that nobody has taken up."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"SELECT EXISTS ({_WAITING})", {"now": now, "limit": 1})
+        return bool(cursor.fetchone()[0])
