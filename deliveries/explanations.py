@@ -16,6 +16,9 @@ _REASONS: Final = {
     "not_configured": "no provider is configured for this channel",
     "retries_exhausted": "every attempt failed",
     "bounced": "the provider reported that it did not arrive",
+    "rate_limited": "a limit is reached",
+    "already_reached": "an earlier channel reached the recipient",
+    "poison": "no worker came to an end with it",
 }
 _UNEXPLAINED: Final = {
     Status.PENDING: "Waits to be sent.",
@@ -23,6 +26,7 @@ _UNEXPLAINED: Final = {
     Status.SENT: "Handed over to the provider.",
     Status.DELIVERED: "The provider reported that it arrived.",
     Status.CANCELED: "Canceled before it was sent.",
+    Status.DIGESTED: "Went out with others in a digest.",
 }
 
 
@@ -30,6 +34,8 @@ def sentence(delivery: Delivery) -> str:
     """`Suppressed because the user turned everything by email off.`"""
     status = Status(delivery.status)
     cause = _cause(delivery)
+    if delivery.is_held and cause:
+        return f"Held back: {cause}."
     if status is Status.PENDING and delivery.attempt_count:
         return f"Waits for another attempt; the last of {delivery.attempt_count} failed" + (f": {cause}." if cause else ".")
     if not cause:

@@ -69,7 +69,7 @@ def judge(handed: Handed, *, now: datetime, chance: float, policy: retry.RetryPo
         outcome,
         attempt=attempts,
         retries=delivery.retry_count,
-        created_at=delivery.replayed_at or delivery.created_at,
+        created_at=delivery.replayed_at or max(delivery.created_at, delivery.accepted_at),
         expires_at=delivery.expires_at,
         now=now,
         chance=chance,

@@ -143,10 +143,22 @@ def _called_for(event: ClaimedEvent, rules: Sequence[Rule], own: Source | None, 
         if source is not None:
             sources.append(source)
     if own is not None and sources:
-        own.channels = list(dict.fromkeys(channel for source in sources for channel in source.channels))
-        own.rule = sources[0].rule
-        return [own]
+        return _shared_out(own, sources)
     return [source for source in sources if source.recipients or source.topic] or sources[:1]
+
+
+def _shared_out(own: Source, asked: Sequence[Source]) -> list[Source]:
+    """The event's own recipients, once for each manner in which rules want them to be told; the first rule has a channel."""
+    manners: dict[Any, Source] = {}
+    taken: set[int] = set()
+    for source in asked:
+        manner = (source.delay_s, source.delivery, source.template, source.priority)
+        known = manners.setdefault(
+            manner, msgspec.structs.replace(source, channels=[], recipients=own.recipients, topic=own.topic)
+        )
+        known.channels += [channel for channel in source.channels if channel not in taken]
+        taken.update(source.channels)
+    return [source for source in manners.values() if source.channels] or [next(iter(manners.values()))]
 
 
 def _asked(
@@ -156,7 +168,14 @@ def _asked(
     source = None
     try:
         if matches(rule, event.event_type, variables):
-            source = Source(channels=event.channels or list(rule.channels), rule=str(rule.id))
+            source = Source(
+                channels=event.channels or list(rule.channels),
+                rule=str(rule.id),
+                delay_s=rule.delay_s,
+                delivery=rule.delivery,
+                template=rule.template,
+                priority=rule.priority,
+            )
             if own is None:
                 user_ids, source.topic = recipients_of(rule, variables)
                 source.recipients = [{"userId": user_id} for user_id in user_ids]

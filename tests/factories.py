@@ -12,7 +12,7 @@ from factory.django import DjangoModelFactory
 
 from deliveries.models import Attempt, AttemptOutcome, Delivery, Receipt, ReceiptKind
 from deliveries.states import Status
-from notifications.models import Event, EventType, Rule
+from notifications.models import DigestSchedule, Event, EventType, Limit, Rule
 from preferences.models import Device, Preference, Recipient, Suppression, Topic
 from templates_app.models import Template, TemplateVersion
 from tenants.ids import first_id_at
@@ -180,3 +180,22 @@ class ReceiptFactory(DjangoModelFactory):
     delivery = factory.SubFactory(DeliveryFactory)
     kind = ReceiptKind.DELIVERED
     at = factory.LazyFunction(now)
+
+
+class LimitFactory(DjangoModelFactory):
+    class Meta:
+        model = Limit
+
+    tenant = factory.SubFactory(TenantFactory)
+    name = factory.Sequence(lambda n: f"limit {n}")
+    per = ["recipient"]
+    count = 1
+    window_s = 3600
+
+
+class DigestScheduleFactory(DjangoModelFactory):
+    class Meta:
+        model = DigestSchedule
+
+    tenant = factory.SubFactory(TenantFactory)
+    name = factory.Sequence(lambda n: f"schedule {n}")

@@ -18,7 +18,7 @@ from tenants.fields import EncryptedTextField
 from tenants.models import Tenant, TenantQuerySet, TenantScopedModel
 from tenants.vocabulary import Coded
 
-ANNOUNCED = tuple(sorted(HANDED_OVER | UNHAPPY))
+ANNOUNCED = tuple(sorted(HANDED_OVER | UNHAPPY | {Status.DIGESTED}))
 """States that can be heard of: those in which a delivery comes to rest, for a while or for good."""
 
 

@@ -57,6 +57,7 @@ def test_totals_leave_out_older_deliveries_and_other_tenants(stats):
     assert stats.total_deliveries == 11
     assert stats.by_status == {
         "pending": 1,
+        "digested": 0,
         "sending": 0,
         "sent": 2,
         "delivered": 3,

@@ -73,7 +73,7 @@ def test_an_endpoint_from_its_creation_to_its_end(api, receiver):
 
 def test_by_default_it_hears_of_every_state_of_rest(api, receiver):
     shown = api.post(PLACE, {"url": receiver.url}, format="json").json()
-    assert set(shown["statuses"]) == {"sent", "delivered", "bounced", "failed", "suppressed", "expired", "canceled"}
+    assert set(shown["statuses"]) == {"sent", "delivered", "bounced", "failed", "suppressed", "expired", "canceled", "digested"}
 
 
 def test_the_secret_is_encrypted_and_its_own(api, tenant, receiver):

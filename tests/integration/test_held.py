@@ -1,0 +1,267 @@
+"""What waits for its time: held when it may not be sent yet, and asked about again, by the same gates, when it may."""
+
+from datetime import UTC, datetime, time, timedelta
+
+import pytest
+from django.utils.timezone import now
+
+from deliveries.models import Delivery
+from deliveries.states import Status
+from notifications.models import Hold
+from preferences.models import Preference
+from tenants.vocabulary import Channel, Priority
+from tests.factories import (
+    DeviceFactory,
+    EventTypeFactory,
+    PreferenceFactory,
+    RecipientFactory,
+    RuleFactory,
+    SuppressionFactory,
+    TemplateFactory,
+)
+
+NIGHT = [{"start": "22:00", "end": "07:00"}]
+LATE = datetime(2031, 7, 1, 21, 30, tzinfo=UTC)
+"""Half past eleven at night in Vienna."""
+MORNING = datetime(2031, 7, 2, 5, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def ada(tenant):
+    for channel in (Channel.IN_APP, Channel.EMAIL, Channel.SMS, Channel.PUSH):
+        TemplateFactory(tenant=tenant, channel=channel)
+    recipient = RecipientFactory(tenant=tenant, user_id="ada", timezone="Europe/Vienna")
+    DeviceFactory(recipient=recipient, token="simulator-ok")
+    return recipient
+
+
+def quiet(recipient, windows=NIGHT):
+    recipient.quiet_hours = windows
+    recipient.save()
+
+
+def post(api, **event):
+    body = {"eventType": "account", "userId": "ada", "channels": ["in_app"], "data": {"userName": "Ada"}} | event
+    response = api.post("/api/events", body, format="json")
+    assert response.status_code == 202, response.json()
+    return response.json()["eventId"]
+
+
+def deliveries(event_id):
+    return {Channel(one.channel).label: one for one in Delivery.objects.filter(event_id=event_id)}
+
+
+def the(event_id):
+    (delivery,) = Delivery.objects.filter(event_id=event_id)
+    return delivery
+
+
+class TestQuietHours:
+    def test_what_comes_at_night_is_held_and_goes_out_in_the_morning(self, api, ada, drain):
+        quiet(ada)
+        event_id = post(api)
+        drain(LATE)
+        held = the(event_id)
+        assert (held.status, held.reason, held.is_held, held.next_attempt_at) == (Status.PENDING, "quiet_hours", True, MORNING)
+        assert held.explanation["level"] == "user.quiet_hours"
+        assert held.body == ""
+        drain(MORNING - timedelta(seconds=1))
+        assert the(event_id).is_held
+        drain(MORNING)
+        sent = the(event_id)
+        assert (sent.id, sent.status, sent.body, sent.is_held) == (held.id, Status.SENT, "Hello Ada", False)
+        assert sent.explanation["heldFor"] == [
+            {"reason": "quiet_hours", "since": "2031-07-01T21:30:00Z", "until": "2031-07-02T05:00:00Z"}
+        ]
+        assert not Hold.objects.exists()
+
+    def test_by_day_nothing_is_held(self, api, ada, drain):
+        quiet(ada)
+        event_id = post(api)
+        drain(MORNING + timedelta(hours=3))
+        assert the(event_id).status == Status.SENT
+
+    def test_what_changed_meanwhile_counts(self, api, tenant, ada, drain):
+        quiet(ada)
+        opted_out, suppressed, moved = (post(api, channels=[channel]) for channel in ("in_app", "email", "sms"))
+        drain(LATE)
+        PreferenceFactory(tenant=tenant, user_id="ada", channel=Channel.IN_APP, enabled=False)
+        SuppressionFactory(tenant=tenant, address="ada@example.com")
+        ada.refresh_from_db()
+        ada.phone = "+15005550002"
+        ada.save()
+        drain(MORNING)
+        assert (the(opted_out).status, the(opted_out).reason) == (Status.SUPPRESSED, "opted_out")
+        assert (the(suppressed).status, the(suppressed).reason) == (Status.SUPPRESSED, "suppressed_address")
+        assert the(moved).address == "+15005550002"
+
+    def test_what_expires_at_night_is_recorded_as_expired_when_it_does(self, api, ada, drain):
+        quiet(ada)
+        expires_at = LATE + timedelta(hours=2)
+        event_id = post(api, expiresAt=expires_at.isoformat())
+        drain(LATE)
+        assert the(event_id).next_attempt_at == expires_at
+        drain(expires_at)
+        assert the(event_id).status == Status.EXPIRED
+
+    def test_a_cancel_withdraws_what_is_held(self, api, ada, drain):
+        quiet(ada)
+        event_id = post(api)
+        drain(LATE)
+        assert api.delete(f"/api/events/{event_id}").status_code == 200
+        drain(MORNING)
+        assert the(event_id).status == Status.CANCELED
+        assert not Hold.objects.exists()
+
+    @pytest.mark.parametrize("event", [{"priority": "urgent"}, {"eventType": "security"}])
+    def test_urgent_and_required_ones_pass(self, api, tenant, ada, drain, event):
+        EventTypeFactory(tenant=tenant, name="security", required=True)
+        TemplateFactory(tenant=tenant, event_type="security")
+        quiet(ada)
+        event_id = post(api, **event)
+        drain(LATE)
+        assert the(event_id).status == Status.SENT
+
+    def test_a_preferences_own_go_before_the_users(self, api, tenant, ada, drain):
+        quiet(ada)
+        PreferenceFactory(
+            tenant=tenant, user_id="ada", event_type="account", quiet_hours_start=time(20), quiet_hours_end=time(9)
+        )
+        event_id = post(api)
+        drain(LATE)
+        assert the(event_id).next_attempt_at == MORNING + timedelta(hours=2)
+        assert the(event_id).explanation["level"] == "user.type"
+        Preference.objects.update(quiet_hours_days=0, quiet_hours_start=None, quiet_hours_end=None)
+        free = post(api)
+        drain(LATE)
+        assert the(free).status == Status.SENT
+
+    def test_the_tenants_count_for_who_has_none(self, api, tenant, ada, drain):
+        tenant.quiet_hours = NIGHT
+        tenant.save()
+        event_id = post(api)
+        drain(LATE)
+        assert the(event_id).explanation["level"] == "tenant.quiet_hours"
+
+    def test_only_on_the_days_named(self, api, ada, drain):
+        quiet(ada, [{"start": "22:00", "end": "07:00", "days": ["sat", "sun"]}])
+        event_id = post(api)
+        drain(LATE)  # a Tuesday
+        assert the(event_id).status == Status.SENT
+
+    def test_an_address_given_with_the_event_is_kept(self, api, ada, drain):
+        quiet(ada)
+        event_id = post(api, userId=None, channels=["email"], to={"userId": "ada", "email": "elsewhere@example.com"})
+        drain(LATE)
+        drain(MORNING)
+        assert the(event_id).address == "elsewhere@example.com"
+
+    def test_running_a_release_twice_changes_nothing(self, api, ada, drain, monkeypatch):
+        from notifications import tasks
+
+        quiet(ada)
+        event_id = post(api)
+        drain(LATE)
+        chunks = []
+        monkeypatch.setattr(tasks, "_filter", chunks.append)
+        drain(MORNING)
+        monkeypatch.undo()
+        (chunk,) = chunks
+        from notifications.filter import decide
+        from notifications.route import write
+
+        assert write(decide(chunk, now=MORNING), now=MORNING).in_app
+        again = write(decide(chunk, now=MORNING), now=MORNING)
+        assert not again.in_app
+        assert not again.statuses
+        assert the(event_id).status == Status.SENDING
+
+
+class TestEscalation:
+    STEPS = [{"channel": "in_app"}, {"channel": "push", "afterSeconds": 600}, {"channel": "sms", "afterSeconds": 300}]
+
+    def test_each_channel_has_its_turn(self, api, ada, drain):
+        event_id = post(api, channels=None, escalation=self.STEPS)
+        drain(LATE)
+        planned = deliveries(event_id)
+        assert planned["in_app"].status == Status.SENT
+        assert (planned["push"].reason, planned["push"].next_attempt_at) == ("escalation", LATE + timedelta(seconds=600))
+        assert (planned["sms"].reason, planned["sms"].next_attempt_at) == ("escalation", LATE + timedelta(seconds=900))
+        drain(LATE + timedelta(seconds=600))
+        assert deliveries(event_id)["push"].status != Status.PENDING or not deliveries(event_id)["push"].is_held
+        assert deliveries(event_id)["sms"].is_held
+
+    def test_it_stops_when_the_message_was_read(self, api, ada, drain):
+        event_id = post(api, channels=None, escalation=self.STEPS)
+        drain(LATE)
+        Delivery.objects.filter(event_id=event_id, channel=Channel.IN_APP).update(read_at=now())
+        drain(LATE + timedelta(seconds=900))
+        for channel in ("push", "sms"):
+            stopped = deliveries(event_id)[channel]
+            assert (stopped.status, stopped.reason) == (Status.SUPPRESSED, "already_reached")
+
+    def test_it_stops_when_one_was_delivered(self, api, ada, drain):
+        event_id = post(api, channels=None, escalation=self.STEPS)
+        drain(LATE)
+        drain(LATE + timedelta(seconds=600))
+        Delivery.objects.filter(event_id=event_id, channel=Channel.PUSH).update(status=Status.DELIVERED)
+        drain(LATE + timedelta(seconds=900))
+        assert deliveries(event_id)["sms"].reason == "already_reached"
+
+    def test_where_a_channel_is_refused_the_next_one_does_not_wait(self, api, tenant, ada, drain):
+        PreferenceFactory(tenant=tenant, user_id="ada", channel=Channel.IN_APP, enabled=False)
+        event_id = post(api, channels=None, escalation=self.STEPS)
+        drain(LATE)
+        found = deliveries(event_id)
+        assert found["in_app"].reason == "opted_out"
+        assert not found["push"].is_held
+        assert found["sms"].next_attempt_at == LATE + timedelta(seconds=300)
+
+    def test_nor_where_it_is_refused_later(self, api, tenant, ada, drain):
+        event_id = post(api, channels=None, escalation=self.STEPS)
+        drain(LATE)
+        PreferenceFactory(tenant=tenant, user_id="ada", channel=Channel.PUSH, enabled=False)
+        drain(LATE + timedelta(seconds=600))
+        assert deliveries(event_id)["push"].reason == "opted_out"
+        assert not deliveries(event_id)["sms"].is_held
+
+    @pytest.mark.parametrize(
+        ("event", "field", "code"),
+        [
+            ({"escalation": [*STEPS, {"channel": "in_app"}]}, "escalation[3].channel", "cyclic"),
+            ({"escalation": STEPS, "channels": ["sms"]}, "escalation", "contradiction"),
+            ({"escalation": STEPS[:1]}, "escalation", "type"),
+            ({"escalation": [{"channel": "pigeon"}, {"channel": "sms"}]}, "escalation[0].channel", "choice"),
+            (
+                {"escalation": [{"channel": "in_app"}, {"channel": "sms", "afterSeconds": -1}]},
+                "escalation[1].afterSeconds",
+                "type",
+            ),
+            ({"digestKey": ""}, "digestKey", "type"),
+        ],
+    )
+    def test_bad_ones_are_named(self, api, event, field, code):
+        response = api.post("/api/events", {"eventType": "account", "userId": "ada", **event}, format="json")
+        assert response.status_code == 400
+        assert [(error["field"], error["code"]) for error in response.json()["errors"]] == [(field, code)]
+
+
+class TestRules:
+    def test_a_delay_waits_and_asks_again(self, api, tenant, ada, drain):
+        rule = RuleFactory(tenant=tenant, event_type="account", channels=[Channel.IN_APP], delay_s=3600)
+        event_id = post(api, channels=None)
+        drain(LATE)
+        held = the(event_id)
+        assert (held.reason, held.next_attempt_at) == ("delayed", LATE + timedelta(hours=1))
+        drain(LATE + timedelta(hours=1))
+        assert the(event_id).status == Status.SENT
+        assert the(event_id).explanation["routedByRule"] == str(rule.pk)
+
+    def test_its_priority_and_template_are_used(self, api, tenant, ada, drain):
+        TemplateFactory(tenant=tenant, event_type="shout", version__body="HELLO {{ userName }}")
+        RuleFactory(tenant=tenant, event_type="account", priority=Priority.URGENT, template="shout")
+        quiet(ada)
+        event_id = post(api, channels=None)
+        drain(LATE)
+        sent = the(event_id)
+        assert (sent.status, sent.priority, sent.body) == (Status.SENT, Priority.URGENT, "HELLO Ada")
