@@ -217,7 +217,7 @@ class RuleAdmin(ModelAdmin):
     fieldsets = (
         (None, {"fields": (("tenant", "name"), ("position", "is_active"))}),
         ("When", {"fields": ("event_type", "condition")}),
-        ("Then", {"fields": ("recipients", "channels", "priority")}),
+        ("Then", {"fields": ("recipients", "channels", ("priority", "template"), ("delivery", "delay_s"))}),
     )
     actions_detail: ClassVar = ["try_it"]
     change_form_outer_after_template = "admin/notifications/rule/try_form.html"

@@ -14,9 +14,10 @@ import structlog
 
 from notifications.claims import ClaimedEvent
 from notifications.models import Rule
-from notifications.rules import RuleError, matches, recipients_of
+from notifications.rules import MOST_MEMBERS, RuleError, belonging_of, matches, recipients_of
 from notifications.surroundings import DeclaredType
 from notifications.wire import TenantFacts
+from preferences.selectors import members_of
 from tenants.vocabulary import Priority
 
 logger = structlog.get_logger(__name__)
@@ -62,6 +63,22 @@ class Page(msgspec.Struct, frozen=True):
         return (self.index + 1) * _PLACES
 
 
+class Members:
+    """Who has a role or is in a group: asked once for each, however many events and rules name it."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, str, str], list[str]] = {}
+
+    def of(self, tenant_id: int, kind: str, name: str) -> list[str]:
+        """Their user ids; raises RuleError if there are too many."""
+        key = tenant_id, kind, name
+        if key not in self._known:
+            self._known[key] = members_of(*key, limit=MOST_MEMBERS + 1)
+        if len(self._known[key]) > MOST_MEMBERS:
+            raise RuleError(f"the {kind} {name} has more than {MOST_MEMBERS} members; a topic has room", part="recipients")
+        return self._known[key]
+
+
 class Heard(NamedTuple):
     """What a rule said of an event."""
 
@@ -77,6 +94,7 @@ def sources_of(
     rules: Sequence[Rule],
     event_type: DeclaredType | None,
     tenant: TenantFacts,
+    members: Members | None = None,
     heard: list[Heard] | None = None,
 ) -> list[Source]:
     """An event's audience: empty if it names nobody and no rule matches; a single source of nobody if those that do name none.
@@ -90,7 +108,7 @@ def sources_of(
     if own is not None and event.channels is not None:
         own.channels = event.channels
         return [own]
-    called_for = _called_for(event, rules, own, heard)
+    called_for = _called_for(event, rules, own, members or Members(), heard)
     if called_for:
         return called_for
     if own is None:
@@ -130,12 +148,14 @@ def _own_source(event: ClaimedEvent) -> Source | None:
     return None
 
 
-def _called_for(event: ClaimedEvent, rules: Sequence[Rule], own: Source | None, heard: list[Heard] | None) -> list[Source]:
+def _called_for(
+    event: ClaimedEvent, rules: Sequence[Rule], own: Source | None, members: Members, heard: list[Heard] | None
+) -> list[Source]:
     """What the matching rules ask for; a recipient named in the event stands, and the rules say how to reach it."""
     variables = _variables(event)
     sources: list[Source] = []
     for rule in rules:
-        source, error = _asked(rule, event, variables, own)
+        source, error = _asked(rule, event, variables, own, members)
         if heard is not None:
             heard.append(Heard(rule, source, error))
         elif error is not None:
@@ -162,7 +182,7 @@ def _shared_out(own: Source, asked: Sequence[Source]) -> list[Source]:
 
 
 def _asked(
-    rule: Rule, event: ClaimedEvent, variables: Mapping[str, Any], own: Source | None
+    rule: Rule, event: ClaimedEvent, variables: Mapping[str, Any], own: Source | None, members: Members
 ) -> tuple[Source | None, RuleError | None]:
     """What one rule asks for (None: it does not match), and what kept it from saying so, or from naming anybody."""
     source = None
@@ -178,6 +198,8 @@ def _asked(
             )
             if own is None:
                 user_ids, source.topic = recipients_of(rule, variables)
+                if (belonging := belonging_of(rule)) is not None:
+                    user_ids = members.of(rule.tenant_id, *belonging)
                 source.recipients = [{"userId": user_id} for user_id in user_ids]
     except RuleError as error:
         return source, error

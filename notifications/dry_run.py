@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 import msgspec
@@ -188,7 +188,7 @@ def _listed(
 
 def _kind(rule: Rule) -> Origin:
     """Which part of the rule names its people; `recipients_of` has the order."""
-    return "topic" if rule.recipients.get("topic") else "userIds" if rule.recipients.get("userIds") else "path"
+    return next((kind for kind in get_args(Origin) if rule.recipients.get(kind)), "path")
 
 
 def _names_somebody(event: ClaimedEvent) -> bool:

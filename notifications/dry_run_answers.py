@@ -15,7 +15,7 @@ MOST_LISTED = 100
 Because = Literal[
     "matched", "not_asked", "other_type", "condition_false", "condition_failed", "recipients_failed", "no_recipients"
 ]
-Origin = Literal["event", "path", "userIds", "topic"]
+Origin = Literal["event", "topic", "userIds", "role", "group", "path"]
 
 
 class Note(Struct, frozen=True):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from notifications.audience import PAGE, Page, Source, page_at, reason_for_nothing, sources_of
+from notifications.audience import PAGE, Members, Page, Source, page_at, reason_for_nothing, sources_of
 from notifications.claims import Claim, ClaimedEvent
 from notifications.surroundings import DeclaredType, Surroundings, surroundings_of
 from notifications.wire import Chunk, Target, Work
@@ -59,11 +59,12 @@ def expand(claim: Claim, events: Sequence[ClaimedEvent]) -> tuple[Chunk, list[Cl
     open_tenants = [event.tenant_id for event in events if event.channels is None or _nobody(event)]
     surroundings = surroundings_of([(event.tenant_id, event.event_type) for event in events], asked_rules=open_tenants)
     expanded: list[_Expanded] = []
+    members = Members()
     targets = size = 0
     for event in events:
         if targets >= BUDGET or size >= MOST_BYTES:
             break
-        one = _begin(event, surroundings)
+        one = _begin(event, surroundings, members)
         targets += len(one.entries)
         size += len(event.data) * (_page(event) if one.is_at_topic else len(one.entries) + 1)
         expanded.append(one)
@@ -76,13 +77,14 @@ def _nobody(event: ClaimedEvent) -> bool:
     return not event.user_id and event.to is None
 
 
-def _begin(event: ClaimedEvent, surroundings: Surroundings) -> _Expanded:
+def _begin(event: ClaimedEvent, surroundings: Surroundings, members: Members) -> _Expanded:
     """The event's next inline recipients, up to a page, or the topic whose turn it is."""
     sources = sources_of(
         event,
         rules=surroundings.rules.get(event.tenant_id, []),
         event_type=surroundings.event_types.get((event.tenant_id, event.event_type)),
         tenant=surroundings.tenants[event.tenant_id],
+        members=members,
     )
     one = _Expanded(event, sources, page=page_at(sources, event.cursor))
     page = _page(event)

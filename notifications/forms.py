@@ -50,9 +50,16 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         help_texts = {
             "recipients": 'Empty: the event\'s own recipient. Or one of {"path": "payload.customer.id"}, '
-            '{"userIds": ["user_1"]}, {"topic": "staff"}.',
-            "priority": "Empty: the event's own.",
+            '{"userIds": ["user_1"]}, {"topic": "staff"}, {"role": "support"}, {"group": "sales"}.',
+            "priority": "Of what it asks for; empty: the event's own.",
+            "delay_s": "Seconds to wait; all is asked again then. At most 7 days.",
         }
+
+    def clean_template(self) -> str:
+        name: str = self.cleaned_data["template"]
+        for validate in _NAME if name else ():
+            validate(name)
+        return name
 
     def clean_recipients(self) -> dict[str, Any]:
         recipients: dict[str, Any] = self.cleaned_data["recipients"] or {}

@@ -17,6 +17,7 @@ from django.core.exceptions import ValidationError
 from notifications.expressions.evaluation import ExpressionError, evaluate, program
 from notifications.models import Rule
 from notifications.patterns import fits
+from preferences.selectors import BELONGINGS
 
 LONGEST_EXPRESSION = 2000
 MAX_RECIPIENTS = 1000
@@ -25,8 +26,11 @@ MOST_RULES = 200
 a chunk of 500 events, well within the chunk's lease.
 """
 LONGEST_TOPIC = 200
+LONGEST_ROLE = 200
+MOST_MEMBERS = 10_000
+"""Of a role or a group: they are kept on the event while its audience is walked. A topic has room for any number."""
 _ROOTS = frozenset({"payload", "event"})
-_RECIPIENT_KEYS = frozenset({"path", "userIds", "topic"})
+_RECIPIENT_KEYS = frozenset({"path", "userIds", "topic", *BELONGINGS})
 
 
 class RuleError(Exception):
@@ -66,6 +70,14 @@ def recipients_of(rule: Rule, variables: Mapping[str, Any]) -> tuple[list[str], 
     return [], ""
 
 
+def belonging_of(rule: Rule) -> tuple[str, str] | None:
+    """The role or group whose members the rule names: which of the two, and its name."""
+    for kind in BELONGINGS:
+        if name := rule.recipients.get(kind):
+            return kind, str(name)
+    return None
+
+
 def _evaluate(rule: Rule, expression: str, variables: Mapping[str, Any], *, part: Literal["condition", "recipients"]) -> Any:
     try:
         return evaluate(expression, variables, tenant_id=rule.tenant_id, rule_id=rule.pk)
@@ -103,9 +115,11 @@ def _macro_names(text: str) -> list[str]:
 
 
 def validate_recipients(value: Any) -> None:
-    """Raises ValidationError unless `value` is empty or one of `{"path"}`, `{"userIds"}`, `{"topic"}`."""
+    """Raises ValidationError unless `value` is empty or one of `path`, `userIds`, `topic`, `role`, `group`, with what it says."""
     if not isinstance(value, dict) or set(value) - _RECIPIENT_KEYS or len(value) > 1:
-        raise ValidationError("Give one of path, userIds or topic, or nothing for the event's own recipient.", code="shape")
+        raise ValidationError(
+            "Give one of path, userIds, topic, role or group, or nothing for the event's own recipient.", code="shape"
+        )
     if "path" in value:
         if not isinstance(value["path"], str) or not value["path"].strip():
             raise ValidationError("path must be an expression like payload.customer.id", code="path")
@@ -114,6 +128,9 @@ def validate_recipients(value: Any) -> None:
         raise ValidationError(f"userIds must be a list of 1 to {MAX_RECIPIENTS} user ids.", code="user_ids")
     if "topic" in value and not (isinstance(value["topic"], str) and 0 < len(value["topic"]) <= LONGEST_TOPIC):
         raise ValidationError("topic must be a topic's key.", code="topic")
+    for kind in BELONGINGS:
+        if kind in value and not (isinstance(value[kind], str) and 0 < len(value[kind]) <= LONGEST_ROLE):
+            raise ValidationError(f"{kind} must be the name of a {kind}.", code=kind)
 
 
 def _is_id_list(value: Any) -> bool:

@@ -9,8 +9,10 @@ from rest_framework import serializers
 
 from deliveries.serializers import DeliveryDetailSerializer, InstantField
 from notifications.models import EventStatus, EventType, Rule
+from notifications.options import LONGEST_DELAY_S
 from notifications.patterns import validate_pattern
 from notifications.rules import validate_condition, validate_recipients
+from preferences.models import DeliveryMode
 from tenants.http.queries import Query
 from tenants.http.serializers import CamelSerializer, CodedField
 from tenants.vocabulary import Channel, Priority
@@ -158,7 +160,7 @@ class EventTypeSerializer(_ModelShape):
 
 
 class RecipientsField(serializers.JSONField):
-    """`{"path": CEL}`, `{"userIds": […]}`, `{"topic": key}`, or `{}`."""
+    """`{"path": CEL}`, `{"userIds": […]}`, `{"topic": key}`, `{"role": name}`, `{"group": name}`, or `{}`."""
 
     def to_internal_value(self, data: Any) -> Any:
         _as_field_error(validate_recipients, data)
@@ -176,6 +178,20 @@ class RuleSerializer(_ModelShape):
     )
     recipients = RecipientsField(required=False)
     channels = serializers.ListField(child=CodedField(Channel), min_length=1, max_length=6)
+    priority = CodedField(Priority, required=False, allow_null=True, help_text="Of what it asks for; null: the event's.")
+    template = serializers.RegexField(
+        r"^[A-Za-z0-9_][A-Za-z0-9_.:\-]*\Z",
+        max_length=200,
+        required=False,
+        allow_blank=True,
+        help_text="The event type whose templates are used; empty: the event's own.",
+    )
+    delivery = serializers.ChoiceField(
+        DeliveryMode.values, required=False, allow_blank=True, help_text="Empty: as the recipient prefers."
+    )
+    delay_seconds = serializers.IntegerField(
+        required=False, min_value=0, max_value=LONGEST_DELAY_S, source="delay_s", help_text="At most 7 days."
+    )
     position = serializers.IntegerField(required=False, min_value=-(2**31), max_value=2**31 - 1)
     is_active = serializers.BooleanField(required=False)
     created_at = serializers.DateTimeField(read_only=True)

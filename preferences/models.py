@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from django.contrib.postgres.indexes import OpClass
+from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.db import models
 from django.db.models.functions import MD5, Upper
 from django.utils.timezone import now
@@ -39,6 +39,10 @@ class Recipient(TenantScopedModel):
             models.Index(fields=["user_id"], opclasses=["varchar_pattern_ops"], name="recipient_user_id_prefix"),
             models.Index(OpClass(Upper("email"), name="text_pattern_ops"), name="recipient_email_prefix"),
             models.Index(fields=["phone"], opclasses=["varchar_pattern_ops"], name="recipient_phone_prefix"),
+            # For roles and groups. Most recipients are made known without attributes, and are not in it.
+            GinIndex(
+                OpClass("attributes", name="jsonb_path_ops"), condition=~models.Q(attributes={}), name="recipient_attributes"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -265,3 +265,92 @@ class TestRules:
         drain(LATE)
         sent = the(event_id)
         assert (sent.status, sent.priority, sent.body) == (Status.SENT, Priority.URGENT, "HELLO Ada")
+
+    def test_digest_or_immediate(self, api, tenant, ada, drain):
+        RuleFactory(tenant=tenant, event_type="account", delivery="digest", position=1)
+        collected = post(api, channels=None)
+        drain(LATE)
+        assert the(collected).reason == "digest"
+        PreferenceFactory(tenant=tenant, user_id="", delivery="digest")
+        RuleFactory(tenant=tenant, event_type="account", delivery="immediate", position=0)
+        at_once = post(api, channels=None)
+        drain(LATE)
+        assert the(at_once).status == Status.SENT
+        PreferenceFactory(tenant=tenant, user_id="ada", delivery="digest")
+        chosen = post(api, channels=None)
+        drain(LATE)
+        assert the(chosen).reason == "digest"
+
+    def test_rules_of_different_manners_share_out_the_channels(self, api, tenant, ada, drain):
+        RuleFactory(tenant=tenant, event_type="account", channels=[Channel.IN_APP])
+        RuleFactory(tenant=tenant, event_type="account", channels=[Channel.IN_APP, Channel.EMAIL], delay_s=60, position=1)
+        event_id = post(api, channels=None)
+        drain(LATE)
+        found = deliveries(event_id)
+        assert found["in_app"].status == Status.SENT
+        assert (found["email"].reason, found["email"].next_attempt_at) == ("delayed", LATE + timedelta(seconds=60))
+
+    @pytest.mark.parametrize("kind", ["role", "group"])
+    def test_the_members_of_a_role_or_group(self, api, tenant, stranger, ada, drain, kind):
+        for user_id, attributes in {
+            "bob": {kind: "support"},
+            "cy": {f"{kind}s": ["sales", "support"]},
+            "eve": {kind: "sales"},
+        }.items():
+            RecipientFactory(tenant=tenant, user_id=user_id, attributes=attributes)
+        RecipientFactory(tenant=stranger, user_id="mallory", attributes={kind: "support"})
+        RuleFactory(tenant=tenant, event_type="account", recipients={kind: "support"})
+        event_id = post(api, channels=None, userId=None)
+        drain(LATE)
+        assert set(Delivery.objects.filter(event_id=event_id).values_list("user_id", flat=True)) == {"bob", "cy"}
+
+    def test_members_are_found_by_their_index(self, tenant):
+        from django.db import connection
+
+        from preferences.selectors import _MEMBERS
+
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO preferences_recipient (id, tenant_id, user_id, email, phone, telegram_chat_id, webhook_url, locale, "
+                "timezone, attributes, created_at, updated_at) SELECT gen_random_uuid(), %s, n::text, '', '', '', '', '', '', "
+                "CASE WHEN n %% 20 = 0 THEN jsonb_build_object('role', n::text) ELSE '{}' END, now(), now() "
+                "FROM generate_series(1, 5000) n",
+                [tenant.pk],
+            )
+            cursor.execute("ANALYZE preferences_recipient")
+            cursor.execute(f"EXPLAIN {_MEMBERS}", [tenant.pk, '{"role": "a"}', '{"roles": ["a"]}', 10])
+            assert "recipient_attributes" in str(cursor.fetchall())
+
+    def test_a_role_of_too_many_reaches_nobody(self, api, tenant, ada, drain, monkeypatch):
+        from notifications import audience
+
+        monkeypatch.setattr(audience, "MOST_MEMBERS", 1)
+        for _ in range(2):
+            RecipientFactory(tenant=tenant, attributes={"role": "support"})
+        RuleFactory(tenant=tenant, event_type="account", recipients={"role": "support"})
+        event_id = post(api, channels=None, userId=None)
+        drain(LATE)
+        assert not Delivery.objects.filter(event_id=event_id).exists()
+        answer = api.post("/api/rules/explain", {"event": {"eventType": "account"}}, format="json").json()
+        assert "more than 1 members" in answer["rules"][0]["problems"][0]["message"]
+
+    def test_the_api_takes_them(self, api, tenant):
+        rule = {
+            "name": "late",
+            "eventType": "order.*",
+            "channels": ["email"],
+            "recipients": {"role": "support"},
+            "priority": "high",
+            "template": "order",
+            "delivery": "digest",
+            "delaySeconds": 60,
+        }
+        stored = api.post("/api/rules", rule, format="json")
+        assert stored.status_code == 201, stored.json()
+        assert stored.json().items() >= rule.items()
+        assert api.patch(f"/api/rules/{stored.json()['id']}", {"priority": None}, format="json").json()["priority"] is None
+        for field, value in {"delaySeconds": -1, "priority": "soon", "template": "a b", "delivery": "never"}.items():
+            refused = api.patch(f"/api/rules/{stored.json()['id']}", {field: value}, format="json")
+            assert [error["field"] for error in refused.json()["errors"]] == [field]
+        refused = api.patch(f"/api/rules/{stored.json()['id']}", {"recipients": {"role": 1}}, format="json")
+        assert [error["field"] for error in refused.json()["errors"]] == ["recipients"]
