@@ -130,6 +130,7 @@ class Floor:
                 "plan": columns.text_array([None] * len(events)),
                 "processed_at": columns.time_array([self.now] * len(events)),
                 "reason": columns.text_array([""] * len(events)),
+                "recipients": columns.int_array([1] * len(events)),
             },
             create=columns.columns_of(NewDelivery, deliveries),
             messages=[(f"floor.{one.user_id}", (one.subject + one.body + one.data).encode()) for one in deliveries],

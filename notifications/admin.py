@@ -29,7 +29,7 @@ from notifications.dry_run import try_rule
 from notifications.forms import EventTypeForm, RuleForm, names_of
 from notifications.models import Event, EventStatus, EventType, Rule
 from notifications.rule_trial_forms import TryForm, in_words
-from notifications.selectors import MOST_SHOWN, deliveries_of_event, timeline
+from notifications.selectors import MOST_SHOWN, deliveries_of_event, progress_of, timeline
 from notifications.services import cancel_event, replay_events
 from tenants.dialogs import confirmation, leave_for
 from tenants.keyset import CreatedFilter, KeysetModelAdmin, NamedTypeFilter
@@ -167,6 +167,7 @@ def _what_became_of(event: Event) -> dict[str, Any]:
         "event_deliveries": [(one, STATUS_COLOURS[str(one.get_status_display())], sentence(one)) for one in found],
         "more_deliveries": all_of_them if len(found) == MOST_SHOWN else "",
         "timeline": timeline(event, found),
+        "progress": progress_of(event),
     }
 
 

@@ -166,4 +166,5 @@ def _work(one: _Expanded, event_type: DeclaredType | None) -> Work:
         next_cursor=one.page.cursor if one.page is not None else None,
         plan=one.sources if one.page is not None else None,
         reason=reason_for_nothing(one.sources, (source for source, _ in one.entries)),
+        recipients=len(one.entries),
     )

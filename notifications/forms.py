@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from unfold.widgets import UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from notifications.models import Rule
+from notifications.options import LONGEST_DELAY_S
 from notifications.patterns import validate_pattern
 from notifications.rules import validate_condition, validate_recipients
 from notifications.services import hold_room_for_rule
@@ -46,14 +47,24 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text=Rule._meta.get_field("condition").help_text,
     )
     channels = ChannelsField(required=True)
+    delay_s = forms.IntegerField(
+        label="Delay",
+        required=False,
+        min_value=0,
+        max_value=LONGEST_DELAY_S,
+        widget=UnfoldAdminIntegerFieldWidget,
+        help_text="Seconds to wait; all is asked again then. Empty: none; at most 7 days.",
+    )
 
     class Meta:
         help_texts = {
             "recipients": 'Empty: the event\'s own recipient. Or one of {"path": "payload.customer.id"}, '
             '{"userIds": ["user_1"]}, {"topic": "staff"}, {"role": "support"}, {"group": "sales"}.',
             "priority": "Of what it asks for; empty: the event's own.",
-            "delay_s": "Seconds to wait; all is asked again then. At most 7 days.",
         }
+
+    def clean_delay_s(self) -> int:
+        return self.cleaned_data["delay_s"] or 0
 
     def clean_template(self) -> str:
         name: str = self.cleaned_data["template"]

@@ -18,12 +18,13 @@ from tenants.columns import int_array, text_array, time_array, uuid_array
 _MOVE_ON = """
 UPDATE notifications_event e
 SET status = w.status, cursor = COALESCE(w.next_cursor, e.cursor), plan = w.plan::jsonb, processed_at = w.processed_at,
+    recipient_count = e.recipient_count + w.recipients,
     reason = CASE WHEN e.cursor > 0 AND e.reason = '' THEN '' ELSE w.reason END,
     lease_until = NULL, lease_id = NULL, attempt_count = CASE WHEN w.next_cursor IS NULL THEN e.attempt_count ELSE 0 END
 FROM unnest(
     %(id)s::uuid[], %(status)s::smallint[], %(next_cursor)s::bigint[], %(plan)s::text[], %(processed_at)s::timestamptz[],
-    %(reason)s::text[]
-) AS w (id, status, next_cursor, plan, processed_at, reason)
+    %(reason)s::text[], %(recipients)s::int[]
+) AS w (id, status, next_cursor, plan, processed_at, reason, recipients)
 WHERE e.id = w.id AND e.status = 0 AND e.lease_id = %(lease_id)s
 RETURNING e.id
 """
@@ -45,6 +46,7 @@ def move_on(chunk: Chunk, now: datetime) -> set[int]:
                 "plan": text_array([_json_or_none(work.plan) for work in chunk.works]),
                 "processed_at": time_array([None if work.next_cursor is not None else now for work in chunk.works]),
                 "reason": text_array([work.reason for work in chunk.works]),
+                "recipients": int_array([work.recipients for work in chunk.works]),
                 "lease_id": chunk.lease_id,
             },
         )

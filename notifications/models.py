@@ -76,6 +76,7 @@ class Event(models.Model):
     scheduled_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     cursor = models.BigIntegerField(default=0, help_text="How far the audience has been expanded.")
+    recipient_count = models.IntegerField(db_default=0, help_text="Of the audience, those that have been come to.")
     plan = models.JSONField(null=True, blank=True, help_text="The audience that rules decided on, while more of it follows.")
     attempt_count = models.SmallIntegerField(default=0, help_text="Times taken up without coming to an end.")
     lease_until = models.DateTimeField(null=True, blank=True)

@@ -115,7 +115,7 @@ def _macro_names(text: str) -> list[str]:
 
 
 def validate_recipients(value: Any) -> None:
-    """Raises ValidationError unless `value` is empty or one of `path`, `userIds`, `topic`, `role`, `group`, with what it says."""
+    """Raises ValidationError unless `value` is empty, or has one of `path`, `userIds`, `topic`, `role`, `group`."""
     if not isinstance(value, dict) or set(value) - _RECIPIENT_KEYS or len(value) > 1:
         raise ValidationError(
             "Give one of path, userIds, topic, role or group, or nothing for the event's own recipient.", code="shape"

@@ -9,15 +9,17 @@ from typing import Any
 
 import msgspec
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 
 from deliveries.models import Attempt, AttemptOutcome, Delivery, Receipt, ReceiptKind
 from deliveries.states import Status
 from deliveries.status_webhooks.metadata import EventKey
 from notifications.models import Event, EventStatus, EventType
 from preferences.event_types import EventTypeFacts
+from preferences.selectors import topics_reach
 from tenants.ids import created_within
 from tenants.models import Tenant
+from tenants.times import written_utc
 from tenants.vocabulary import Channel
 
 MOST_SHOWN = 200
@@ -53,6 +55,42 @@ def deliveries_of_event(tenant: Tenant, event_id: str) -> list[Delivery]:
     return list(deliveries.prefetch_related("attempts", "receipts")[:MOST_SHOWN])
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far an event has come."""
+
+    recipients: int
+    """Of its audience, those that it has come to."""
+    of: int | None
+    """How many the audience has, as of now; None if nobody knows yet."""
+    by_status: dict[str, int]
+    """Its deliveries."""
+
+
+def progress_of(event: Event) -> Progress:
+    """Two statements; of a broadcast to 100,000 the second takes a tenth of a second."""
+    counts = Delivery.objects.for_tenant(event.tenant_id).filter(event_id=event.event_id).values_list("status")
+    by_status = {str(Status(status).label): count for status, count in counts.annotate(count=Count("id")).order_by("status")}
+    return Progress(event.recipient_count, _audience_size(event), by_status)
+
+
+def _audience_size(event: Event) -> int | None:
+    if event.status != EventStatus.ACCEPTED:
+        return event.recipient_count if event.status == EventStatus.PROCESSED else None
+    sources = event.plan if isinstance(event.plan, list) else [_named_in(event)] if event.user_id or event.to else None
+    if sources is None:
+        return None
+    subscribers, _ = topics_reach(event.tenant, {source["topic"] for source in sources if source.get("topic")}, besides=())
+    return sum(subscribers.get(source.get("topic", ""), 0) + len(source.get("recipients", ())) for source in sources)
+
+
+def _named_in(event: Event) -> dict[str, Any]:
+    """The audience that the event itself names, in the shape of its plan."""
+    if isinstance(event.to, dict) and "topic" in event.to:
+        return {"topic": event.to["topic"]}
+    return {"recipients": event.to if isinstance(event.to, list) else [event.user_id]}
+
+
 def timeline(event: Event, deliveries: Sequence[Delivery]) -> list[dict[str, Any]]:
     """What happened to the event and its deliveries, in order: `{at, type, delivery_id?, channel?, detail?}`."""
     entries = [*_event_entries(event)]
@@ -75,10 +113,16 @@ def _event_entries(event: Event) -> Iterator[dict[str, Any]]:
 def _delivery_entries(delivery: Delivery) -> Iterator[dict[str, Any]]:
     about = {"delivery_id": delivery.id, "channel": str(Channel(delivery.channel).label)}
     status = Status(delivery.status)
-    if status in {Status.SUPPRESSED, Status.EXPIRED} and not delivery.attempt_count:
-        yield {"at": delivery.created_at, "type": f"delivery.{status.label}", **about, "detail": delivery.reason}
+    held = list(_times_held(delivery))
+    ended = {"type": f"delivery.{status.label}", **about, "detail": delivery.reason}
+    if status in {Status.SUPPRESSED, Status.EXPIRED} and not delivery.attempt_count and not held:
+        yield {"at": delivery.created_at, **ended}
         return
     yield {"at": delivery.created_at, "type": "delivery.created", **about}
+    for reason, since, until in held:
+        yield {"at": since, "type": "delivery.held", **about, "detail": f"{reason} until {written_utc(until)}"}
+    if held and not delivery.is_held and status in {Status.SUPPRESSED, Status.EXPIRED, Status.DIGESTED}:
+        yield {"at": held[-1][2], **ended}
     for attempt in delivery.attempts.all():
         yield _attempt_entry(attempt, about)
     receipts = delivery.receipts.all()
@@ -89,6 +133,18 @@ def _delivery_entries(delivery: Delivery) -> Iterator[dict[str, Any]]:
     for at, name in ((arrived, "delivered"), (delivery.seen_at, "seen"), (delivery.read_at, "read")):
         if at is not None:
             yield {"at": at, "type": f"delivery.{name}", **about}
+
+
+def _times_held(delivery: Delivery) -> Iterator[tuple[str, datetime, datetime]]:
+    """Why, from when and until when it was held back, or is."""
+    past = delivery.explanation.get("heldFor", ()) if isinstance(delivery.explanation, dict) else ()
+    since = delivery.created_at
+    for one in past:
+        since, until = datetime.fromisoformat(one["since"]), datetime.fromisoformat(one["until"])
+        yield one["reason"], since, until
+        since = until
+    if delivery.is_held:
+        yield delivery.reason, since, delivery.next_attempt_at
 
 
 def _attempt_entry(attempt: Attempt, about: dict[str, Any]) -> dict[str, Any]:

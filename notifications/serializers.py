@@ -116,7 +116,23 @@ class ReplayedEventsSerializer(CamelSerializer):
     replayed = serializers.ListField(child=serializers.CharField(), help_text="Those that were dead letters, and are no more.")
 
 
+class ProgressSerializer(CamelSerializer):
+    """How far an event has come: of a broadcast, or of one that waits."""
+
+    recipients = serializers.IntegerField(help_text="Of its audience, those that it has come to.")
+    of = serializers.IntegerField(allow_null=True, help_text="How many the audience has; null: nobody knows yet.")
+    by_status = serializers.DictField(child=serializers.IntegerField(), help_text="Its deliveries.")
+
+
+class EscalationStepSerializer(CamelSerializer):
+    channel = CodedField(Channel)
+    after_seconds = serializers.IntegerField(source="after_s", help_text="After the event began.")
+
+
 class EventDetailSerializer(EventSerializer):
+    digest_key = serializers.CharField(allow_blank=True)
+    escalation = EscalationStepSerializer(many=True)
+    progress = ProgressSerializer()
     timeline = TimelineEntrySerializer(many=True)
     deliveries = DeliveryDetailSerializer(many=True)
 

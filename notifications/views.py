@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+import msgspec
 from django.db.models import QuerySet
 from django.http import Http404
 from django.utils.timezone import now as clock
@@ -21,6 +22,7 @@ from notifications.backpressure import is_closed_to
 from notifications.intake import NewEvent, read_bulk, read_event
 from notifications.models import Event, EventStatus
 from notifications.openapi import BULK_BODY, EVENT_BODY
+from notifications.options import Options
 from notifications.serializers import (
     AcceptedSerializer,
     BulkAcceptedSerializer,
@@ -101,6 +103,9 @@ class EventView(APIView):
         deliveries = selectors.deliveries_of_event(caller(request).tenant, event_id)
         event.timeline = selectors.timeline(event, deliveries)  # type: ignore[attr-defined]
         event.deliveries = deliveries  # type: ignore[attr-defined]
+        event.progress = selectors.progress_of(event)  # type: ignore[attr-defined]
+        options = msgspec.convert(event.options or {}, Options)
+        event.digest_key, event.escalation = options.digest_key, options.escalation  # type: ignore[attr-defined]
         return Response(EventDetailSerializer(event).data)
 
     @extend_schema(

@@ -96,6 +96,8 @@ class Work(msgspec.Struct, array_like=True, frozen=True, gc=False):
     reason: str = ""
     """Why this chunk has nobody of the event's audience; empty if it has somebody."""
     options: Options = NONE
+    recipients: int = 0
+    """How many of the audience are in this chunk."""
 
 
 class Past(msgspec.Struct, frozen=True, gc=False):

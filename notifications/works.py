@@ -14,7 +14,13 @@ from preferences.selectors import Contact, UserKey
 
 
 def work_of(
-    event: ClaimedEvent, event_type: DeclaredType | None, *, next_cursor: int | None = None, plan: Any = None, reason: str = ""
+    event: ClaimedEvent,
+    event_type: DeclaredType | None,
+    *,
+    next_cursor: int | None = None,
+    plan: Any = None,
+    reason: str = "",
+    recipients: int = 0,
 ) -> Work:
     """An event, as the stages that follow need it."""
     return Work(
@@ -36,6 +42,7 @@ def work_of(
         default_enabled=event_type.default_enabled if event_type else None,
         reason=reason,
         options=event.options,
+        recipients=recipients,
     )
 
 

@@ -21,6 +21,7 @@ STATUS_COLOURS: Final = {
     "failed": "danger",
     "suppressed": "warning",
     "expired": "warning",
+    "digested": "success",
     "canceled": "default",
 }
 

@@ -354,3 +354,55 @@ class TestRules:
             assert [error["field"] for error in refused.json()["errors"]] == [field]
         refused = api.patch(f"/api/rules/{stored.json()['id']}", {"recipients": {"role": 1}}, format="json")
         assert [error["field"] for error in refused.json()["errors"]] == ["recipients"]
+
+
+class TestProgress:
+    def test_a_broadcast_shows_how_far_it_has_come(self, api, tenant, ada, drain, monkeypatch):
+        from notifications import enrich, tasks
+        from preferences.services import subscribe
+
+        for number in range(7):
+            subscribe(tenant=tenant, topic_key="all", user_id=f"user-{number}")
+        monkeypatch.setattr(enrich, "PAGE", 3)
+        monkeypatch.setattr(tasks.bells, "ring_enrich", lambda **_: True)
+        event_id = post(api, userId=None, to={"topic": "all"})
+        seen = []
+        for _ in range(3):
+            seen.append(api.get(f"/api/events/{event_id}").json()["progress"])
+            tasks.enrich()
+        assert [(one["recipients"], one["of"]) for one in seen] == [(0, 7), (3, 7), (6, 7)]
+        assert seen[2]["byStatus"] == {"sent": 6}
+        done = api.get(f"/api/events/{event_id}").json()
+        assert (done["status"], done["progress"]) == ("processed", {"recipients": 7, "of": 7, "byStatus": {"sent": 7}})
+
+    def test_canceled_half_way_the_rest_gets_nothing(self, api, tenant, ada, drain, monkeypatch):
+        from notifications import enrich, tasks
+        from preferences.services import subscribe
+
+        for number in range(7):
+            subscribe(tenant=tenant, topic_key="all", user_id=f"user-{number}")
+        monkeypatch.setattr(enrich, "PAGE", 3)
+        event_id = post(api, userId=None, to={"topic": "all"})
+        monkeypatch.setattr(tasks.bells, "ring_enrich", lambda **_: True)
+        tasks.enrich()
+        assert api.delete(f"/api/events/{event_id}").json()["status"] == "canceled"
+        drain(LATE)
+        progress = api.get(f"/api/events/{event_id}").json()["progress"]
+        assert progress == {"recipients": 3, "of": None, "byStatus": {"sent": 3}}
+
+    def test_what_was_planned_and_what_waited_is_in_the_timeline(self, api, ada, drain):
+        quiet(ada)
+        event_id = post(api, digestKey="k")
+        drain(LATE)
+        detail = "quiet_hours until 2031-07-02T05:00:00Z"
+        held = api.get(f"/api/events/{event_id}").json()
+        assert held["digestKey"] == "k"
+        assert [entry["detail"] for entry in held["timeline"] if entry["type"] == "delivery.held"] == [detail]
+        drain(MORNING)
+        later = api.get(f"/api/events/{event_id}").json()["timeline"]
+        assert [entry["detail"] for entry in later if entry["type"] == "delivery.held"] == [detail]
+
+    def test_an_escalation_can_be_seen(self, api, ada, drain):
+        event_id = post(api, channels=None, escalation=TestEscalation.STEPS)
+        shown = api.get(f"/api/events/{event_id}").json()
+        assert shown["escalation"][2] == {"channel": "sms", "afterSeconds": 900}
