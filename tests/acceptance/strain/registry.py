@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.acceptance.strain.strains import database, floods, providers, schedule
+from tests.acceptance.strain.strains import broadcasts, database, floods, providers, schedule
 from tests.acceptance.strain.strains.base import Strain
 from tests.acceptance.strain.world import BYSTANDER, STRAINED
 
@@ -18,6 +18,12 @@ STRAINS = {
         floods.flood,
         50_000,
         bystanders={BYSTANDER: ("normal", "urgent"), STRAINED: ("urgent",)},
+    ),
+    "broadcast": Strain(
+        "an event to a topic with 100,000 subscribers; a pipeline worker is killed half-way, a second event is canceled",
+        broadcasts.broadcast,
+        100_000,
+        bystanders={BYSTANDER: ("urgent",), STRAINED: ("urgent",)},
     ),
     "schedule": Strain(
         "500 events for moments of the next seconds; every second one is canceled at about its time", schedule.on_time, 500
