@@ -131,6 +131,22 @@ def _row_error(index: int, row: Any, fault: FieldError) -> dict[str, Any]:
     }
 
 
+class ExportSerializer(CamelSerializer):
+    """All that is known of a user. Lists of other rooms are shaped as where they are read one by one."""
+
+    user_id = serializers.CharField()
+    exported_at = serializers.DateTimeField()
+    recipient = RecipientSerializer(allow_null=True)
+    devices = serializers.ListField(child=serializers.DictField(), help_text="With those that are retired.")
+    preferences = serializers.ListField(child=serializers.DictField())
+    subscriptions = serializers.ListField(child=serializers.DictField())
+    suppressions = serializers.ListField(child=serializers.DictField(), help_text="Of the addresses it has now.")
+    events = serializers.ListField(child=serializers.DictField(), help_text="Of `to`, the user's own entries only.")
+    deliveries = serializers.ListField(child=serializers.DictField(), help_text="With attempts and receipts.")
+    inbox = serializers.ListField(child=serializers.DictField())
+    status_messages = serializers.ListField(child=serializers.DictField(), help_text="What status webhooks were told of it.")
+
+
 class PreferencePatch(CamelSerializer):
     """What can be changed on a rung. Quiet hours are in the recipient's time zone; both null: none."""
 
@@ -215,6 +231,23 @@ class SubscriptionSerializer(CamelSerializer):
 
     topic = serializers.CharField()
     user_id = serializers.CharField()
+
+
+class DeviceExport(CamelSerializer):
+    """A device in a user's export."""
+
+    token = serializers.CharField()
+    platform = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    retired_at = serializers.DateTimeField(allow_null=True, help_text="When the provider said that it knows the token no more.")
+
+
+class SubscriptionExport(CamelSerializer):
+    """A topic that a user is on, in the user's export."""
+
+    topic = serializers.CharField(source="topic.key")
+    name = serializers.CharField(source="topic.name")
+    created_at = serializers.DateTimeField()
 
 
 class SuppressionSerializer(CamelSerializer):

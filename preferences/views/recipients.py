@@ -6,14 +6,15 @@ from typing import Any, ClassVar
 
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import Http404
+from django.http import Http404, StreamingHttpResponse
+from django.http.response import HttpResponseBase
 from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import generics
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from preferences import selectors, services
+from preferences import export, selectors, services
 from preferences.contact_points import InvalidContactPointError
 from preferences.contact_points import user_id as checked_user_id
 from preferences.models import Recipient
@@ -21,6 +22,7 @@ from preferences.queries import name_in_path
 from preferences.serializers import (
     MOST_RECIPIENTS,
     BulkReportSerializer,
+    ExportSerializer,
     RecipientsBody,
     RecipientSerializer,
     read_rows,
@@ -94,18 +96,51 @@ class RecipientView(APIView):
 
     @extend_schema(
         summary="Erase a recipient",
-        description="With its devices, subscriptions and preferences, and its user id in the messages of status webhooks. "
-        "The history of its deliveries stays.",
+        description="With its devices, subscriptions and preferences, and from events, deliveries and the messages of status "
+        "webhooks: what waits is canceled, and the history keeps what was sent when and with what outcome, but not to whom, "
+        "where and in which words. Interrupted, it goes on when it is asked for again.",
         responses={204: None},
     )
     def delete(self, request: Request, user_id: str) -> Response:
         _refuse_unstorable(user_id)
-        if not services.erase_recipient(tenant=caller(request).tenant, user_id=user_id):
+        if not services.erase_user(tenant=caller(request).tenant, user_id=user_id):
             raise Http404
         return Response(status=204)
 
 
 _NOT_HERE = extend_schema(exclude=True)
+
+
+@extend_schema(tags=["recipients"], parameters=[name_in_path("user_id")])
+@extend_schema_view(put=_NOT_HERE, patch=_NOT_HERE, delete=_NOT_HERE)
+class RecipientExportView(RecipientView):
+    """All that is known of a user; and, but for reading, the recipient whose user id ends in `/export`, if there is one."""
+
+    @extend_schema(
+        operation_id="recipients_export",
+        summary="Everything the service holds about a user",
+        description="One JSON document, streamed: the recipient, and lists of its devices, preferences, subscriptions, "
+        "suppressions of its addresses, events, deliveries with their attempts and receipts, inbox items and status messages, "
+        "each from the oldest to the newest. A document that ends early is not complete: ask again.",
+        responses=ExportSerializer,
+    )
+    def get(self, request: Request, user_id: str) -> HttpResponseBase:  # type: ignore[override]
+        _refuse_unstorable(user_id)
+        pieces = export.document(caller(request).tenant, user_id)
+        if pieces is None:
+            raise Http404
+        response = StreamingHttpResponse(pieces, content_type="application/json")
+        response["Content-Disposition"] = 'attachment; filename="export.json"'
+        return response
+
+    def put(self, request: Request, user_id: str) -> Response:
+        return super().put(request, f"{user_id}/export")
+
+    def patch(self, request: Request, user_id: str) -> Response:
+        return super().patch(request, f"{user_id}/export")
+
+    def delete(self, request: Request, user_id: str) -> Response:
+        return super().delete(request, f"{user_id}/export")
 
 
 @extend_schema(tags=["recipients"], parameters=[name_in_path("user_id", exclude=True)])
