@@ -86,6 +86,7 @@ class RowErrorSerializer(CamelSerializer):
     """One fault of one recipient, by its place in the list."""
 
     index = serializers.IntegerField(min_value=0)
+    line = serializers.IntegerField(min_value=2, required=False, help_text="Of CSV: the line that the row begins on.")
     user_id = serializers.CharField(allow_null=True)
     field = serializers.CharField()
     code = serializers.CharField()
@@ -103,11 +104,17 @@ class BulkReportSerializer(CamelSerializer):
 
 
 def read_rows(rows: Sequence[Any]) -> tuple[list[RecipientData], list[dict[str, Any]]]:
-    """The good rows, and what is wrong with the others; a user id named twice is taken once, the first time."""
+    """The good rows, and what is wrong with the others; a user id named twice is taken once, the first time.
+
+    A row whose shape was found wrong before stands there as its fault.
+    """
     reader = RecipientRow()
     good: dict[str, RecipientData] = {}
     errors: list[dict[str, Any]] = []
     for index, row in enumerate(rows):
+        if isinstance(row, FieldError):
+            errors.append(_row_error(index, row, row))
+            continue
         try:
             data = RecipientData(**reader.run_validation(row))
         except serializers.ValidationError as error:

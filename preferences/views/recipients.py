@@ -8,8 +8,10 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import Http404, StreamingHttpResponse
 from django.http.response import HttpResponseBase
-from drf_spectacular.utils import extend_schema, extend_schema_view
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework import generics
+from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -28,6 +30,7 @@ from preferences.serializers import (
     read_rows,
 )
 from preferences.services import RecipientData
+from preferences.spreadsheets import CSVParser, Sheet
 from tenants.http.problems import InvalidRequest
 from tenants.principal import caller
 from tenants.vocabulary import Scope
@@ -150,14 +153,23 @@ class RecipientsBulkView(RecipientView):
 
     scopes: ClassVar = {**RecipientView.scopes, "POST": _WRITE}
 
+    def get_parsers(self) -> list[BaseParser]:
+        is_posted = self.request is not None and self.request.method == "POST"
+        return [*super().get_parsers(), CSVParser()] if is_posted else super().get_parsers()
+
     @extend_schema(
         summary="Create or replace up to 1,000 recipients",
-        description="Each row is taken as its own PUT would be; good rows are taken, bad ones named.",
-        request=RecipientsBody,
-        responses=BulkReportSerializer,
+        description="Each row is taken as its own PUT would be; good rows are taken, bad ones named. As CSV, in UTF-8, the "
+        "first row names the fields as in JSON; `attributes.plan` is the attribute `plan`, push tokens are separated by "
+        "spaces, an empty cell is a field left out, and errors name the line.",
+        request={"application/json": RecipientsBody, "text/csv": OpenApiTypes.STR},
+        responses={200: BulkReportSerializer, 415: OpenApiResponse(description="The body is neither JSON nor CSV in UTF-8.")},
     )
     def post(self, request: Request, user_id: str) -> Response:
-        good, errors = read_rows(_rows(request.data))
+        body: Any = request.data
+        good, errors = read_rows(body.rows if isinstance(body, Sheet) else _rows(body))
+        if isinstance(body, Sheet):
+            errors = [error | {"line": body.lines[error["index"]]} for error in errors]
         stored = services.upsert_recipients(tenant=caller(request).tenant, recipients=good)
         report = {
             "success": not errors,
