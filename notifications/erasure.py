@@ -29,11 +29,19 @@ _EMPTY: Final = """
     processed_at = COALESCE(e.processed_at, %(now)s), lease_until = NULL, lease_id = NULL
 """
 
+# What was processed is found by its deliveries: see `forget_contents`.
 _FORGET_OWN: Final = f"""
+WITH found AS MATERIALIZED (
+    SELECT id FROM notifications_event
+    WHERE status = 0 AND priority = ANY('{{0,1,2,3}}') AND tenant_id = %(tenant_id)s AND user_id = %(user_id)s
+    UNION ALL
+    SELECT id FROM notifications_event WHERE status IN (2, 3, 4) AND tenant_id = %(tenant_id)s AND user_id = %(user_id)s
+)
 UPDATE notifications_event e SET {_EMPTY}
 WHERE e.id = ANY(ARRAY(
-    SELECT id FROM notifications_event WHERE tenant_id = %(tenant_id)s AND user_id = %(user_id)s AND user_id <> ''
-    ORDER BY id LIMIT %(limit)s FOR NO KEY UPDATE
+    SELECT id FROM notifications_event
+    WHERE id = ANY(ARRAY(SELECT id FROM found ORDER BY id LIMIT %(limit)s)) AND user_id = %(user_id)s
+    ORDER BY id FOR NO KEY UPDATE
 ))
 """  # noqa: S608 - made of constants
 
@@ -41,7 +49,7 @@ _FORGET_CONTENTS: Final = f"""
 UPDATE notifications_event e SET {_EMPTY}
 WHERE e.id = ANY(ARRAY(
     SELECT id FROM notifications_event
-    WHERE tenant_id = %(tenant_id)s AND event_id = ANY(%(event_ids)s) AND user_id = '' AND "to" IS NULL AND plan IS NULL
+    WHERE tenant_id = %(tenant_id)s AND event_id = ANY(%(event_ids)s) AND "to" IS NULL AND plan IS NULL
       AND reason <> %(erased)s
     ORDER BY id FOR NO KEY UPDATE
 ))
@@ -124,7 +132,10 @@ def _forget_listed(parameters: dict[str, Any]) -> bool:
 
 
 def forget_contents(tenant_id: int, event_ids: Collection[str]) -> None:
-    """Empty those of the events that were for whom the rules named; a topic's subscribers are no part of what an event says."""
+    """Empty those of the events that named their user, or whose user the rules named.
+
+    A topic's subscribers are no part of what an event says; and what `to` lists, `forget_events` has found.
+    """
     with connection.cursor() as cursor:
         cursor.execute(_FORGET_CONTENTS, _parameters() | {"tenant_id": tenant_id, "event_ids": list(event_ids)})
 

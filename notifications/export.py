@@ -7,24 +7,29 @@ from collections.abc import Iterator
 from typing import Any
 
 from deliveries.models import Delivery
-from notifications.models import AUDIENCE, Event
+from notifications.models import AUDIENCE, Event, EventStatus
 from notifications.serializers import EventSerializer
 from preferences.export import PAGE, in_pages, in_pages_of_ids
 from tenants.models import Tenant
+from tenants.vocabulary import Priority
 
 
 def events_of(tenant: Tenant, user_id: str) -> Iterator[Any]:
-    """Events that name the user, then those that reached the user by a topic or a rule.
+    """Events that name the user and were not processed, those that list the user, then those of the user's deliveries.
 
     Nobody else's entry of `to` is shown.
     """
     events = Event.objects.for_tenant(tenant)
     listed = events.alias(audience=AUDIENCE).filter(audience__contains=[user_id], to__isnull=False)
-    for event in itertools.chain(in_pages(events.filter(user_id=user_id).exclude(user_id="")), in_pages_of_ids(listed)):
+    named = events.filter(user_id=user_id)
+    waiting = named.filter(status=EventStatus.ACCEPTED, priority__in=Priority.values)
+    ended = named.filter(status__in=[EventStatus.CANCELED, EventStatus.EXPIRED, EventStatus.FAILED])
+    for event in itertools.chain(in_pages_of_ids(waiting), in_pages(ended), in_pages_of_ids(listed)):
         yield _shown(event, user_id)
     for event_ids in _reaching(tenant, user_id):
-        for event in in_pages(events.filter(event_id__in=event_ids).exclude(user_id=user_id)):
-            if user_id not in _users(event):
+        for event in in_pages(events.filter(event_id__in=event_ids)):
+            is_told = event.user_id == user_id and event.status != EventStatus.PROCESSED
+            if not is_told and user_id not in _users(event):
                 yield _shown(event, user_id)
 
 

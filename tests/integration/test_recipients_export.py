@@ -9,6 +9,7 @@ from django.utils.timezone import now
 
 from deliveries.models import StatusEndpoint, StatusMessage
 from deliveries.states import Status
+from notifications.models import EventStatus
 from preferences.export import PAGE
 from preferences.services import subscribe
 from tenants.vocabulary import Channel, Scope
@@ -81,6 +82,8 @@ def test_the_export_has_all_that_is_known_of_the_user_and_nothing_of_others(api,
 
 def test_the_events_are_those_that_name_the_user_and_those_that_reached_the_user(api, tenant):
     EventFactory(tenant=tenant, event_id="waits", user_id="ada")
+    EventFactory(tenant=tenant, event_id="canceled", user_id="ada", status=EventStatus.CANCELED)
+    EventFactory(tenant=tenant, event_id="done", user_id="ada", status=EventStatus.PROCESSED)
     EventFactory(tenant=tenant, event_id="one", user_id="", to={"userId": "ada", "email": "a@example.com"})
     EventFactory(
         tenant=tenant,
@@ -91,12 +94,14 @@ def test_the_events_are_those_that_name_the_user_and_those_that_reached_the_user
     EventFactory(tenant=tenant, event_id="topic", user_id="", to={"topic": "news"})
     EventFactory(tenant=tenant, event_id="rule", user_id="")
     EventFactory(tenant=tenant, event_id="elsewhere", user_id="", to={"topic": "ada"})
-    for event_id in ("waits", "one", "some", "topic", "rule"):
+    for event_id in ("waits", "done", "one", "some", "topic", "rule"):
         for channel in (Channel.EMAIL, Channel.IN_APP):
             DeliveryFactory(tenant=tenant, event_id=event_id, user_id="ada", channel=channel)
     events = {event["eventId"]: event["to"] for event in exported(api)["events"]}
     assert events == {
         "waits": None,
+        "canceled": None,
+        "done": None,
         "one": {"userId": "ada", "email": "a@example.com"},
         "some": [{"userId": "ada"}],
         "topic": {"topic": "news"},
