@@ -12,13 +12,19 @@ import io
 import sys
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
+from tempfile import SpooledTemporaryFile
 from typing import Any
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Response = tuple[int, list[tuple[bytes, bytes]], bytes]
+Response = tuple[int, list[tuple[bytes, bytes]], "SpooledTemporaryFile[bytes]"]
+
+_IN_MEMORY = 1024 * 1024
+"""Bytes of a response that are kept in memory; a longer one, a user's export perhaps, goes through a temporary file."""
+_PIECE = 256 * 1024
+"""Bytes of a response that are sent at once."""
 
 
 class ThreadedWSGI:
@@ -37,7 +43,13 @@ class ThreadedWSGI:
         environ = wsgi_environ(scope, body)
         status, headers, content = await asyncio.get_running_loop().run_in_executor(self.pool, self._respond, environ)
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
+        with content:
+            content.seek(0)
+            piece = content.read(_PIECE)
+            while following := content.read(_PIECE):
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+                piece = following
+            await send({"type": "http.response.body", "body": piece})
 
     async def _body(self, receive: Receive) -> bytes | None:
         body = bytearray()
@@ -58,13 +70,17 @@ class ThreadedWSGI:
             started.append((int(status[:3]), encoded))
             return content.write
 
-        content = io.BytesIO()
-        pieces: Iterable[bytes] = self.application(environ, start_response)
+        content = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed by whoever sends it
+        pieces: Iterable[bytes] = ()
         try:
+            pieces = self.application(environ, start_response)
             content.writelines(pieces)
+        except BaseException:
+            content.close()
+            raise
         finally:
             getattr(pieces, "close", lambda: None)()
-        return (*started[-1], content.getvalue())
+        return (*started[-1], content)
 
 
 def wsgi_environ(scope: Message, body: bytes) -> WSGIEnvironment:

@@ -141,6 +141,11 @@ class Delivery(models.Model):
     def __str__(self) -> str:
         return f"{self.get_channel_display()} to {self.user_id or self.address} for {self.event_id}"
 
+    @property
+    def is_erased(self) -> bool:
+        """Whether its recipient was erased: it has neither address nor words any more (`deliveries.erasure`)."""
+        return "erasedAt" in (self.explanation or {})
+
 
 class AttemptOutcome(models.IntegerChoices):
     SENT = 0, "sent"

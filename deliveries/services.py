@@ -120,6 +120,7 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
 
 
 # `= ANY(…)` beside the join, as in a claim: the planner looks rows up by id, and reads no other index for their states.
+# Of an erased recipient's, the provider's words and its name for the message are not kept.
 # A receipt may have come first and said how it ended (3: delivered, 4: bounced). It left the lease, so that who sent it and
 # how is still recorded; the state stays the receipt's.
 _RECORD = announcing(
@@ -127,10 +128,10 @@ _RECORD = announcing(
 UPDATE deliveries_delivery d
 SET status = CASE WHEN d.status = 1 THEN r.status ELSE d.status END,
     reason = CASE WHEN d.status = 1 THEN r.reason ELSE d.reason END,
-    error = CASE WHEN d.status = 1 THEN r.error ELSE d.error END,
+    error = CASE WHEN d.explanation ? 'erasedAt' THEN '' WHEN d.status = 1 THEN r.error ELSE d.error END,
     provider = r.provider, provider_account_id = r.provider_account_id,
-    provider_message_id = r.provider_message_id, sandbox = d.sandbox OR r.sandbox, attempt_count = r.attempt_count,
-    retry_count = r.retry_count,
+    provider_message_id = CASE WHEN d.explanation ? 'erasedAt' THEN NULL ELSE r.provider_message_id END,
+    sandbox = d.sandbox OR r.sandbox, attempt_count = r.attempt_count, retry_count = r.retry_count,
     next_attempt_at = COALESCE(r.next_attempt_at, d.next_attempt_at), lease_until = NULL,
     sent_at = CASE WHEN d.status = 1 THEN COALESCE(r.sent_at, d.sent_at) ELSE d.sent_at END,
     delivered_at = CASE WHEN d.status = 1 THEN COALESCE(r.delivered_at, d.delivered_at) ELSE d.delivered_at END
@@ -184,8 +185,9 @@ _ATTEMPTS = """
 INSERT INTO deliveries_attempt (
     id, delivery_id, number, outcome, provider, provider_account_id, sandbox, code, response, detail, started_at, duration_ms
 )
-SELECT id, delivery_id, number, outcome, provider, provider_account_id, sandbox, code, response, detail::jsonb, started_at,
-    duration_ms
+SELECT row.id, delivery_id, number, outcome, row.provider, row.provider_account_id, row.sandbox, code,
+    CASE WHEN d.explanation ? 'erasedAt' THEN '' ELSE response END,
+    CASE WHEN d.explanation ? 'erasedAt' THEN NULL ELSE detail::jsonb END, started_at, duration_ms
 FROM unnest(
     %(id)s::uuid[], %(delivery_id)s::uuid[], %(number)s::smallint[], %(outcome)s::smallint[], %(provider)s::text[],
     %(provider_account_id)s::uuid[], %(sandbox)s::bool[], %(code)s::text[], %(response)s::text[], %(detail)s::text[],
@@ -193,6 +195,7 @@ FROM unnest(
 ) AS row (
     id, delivery_id, number, outcome, provider, provider_account_id, sandbox, code, response, detail, started_at, duration_ms
 )
+LEFT JOIN LATERAL (SELECT explanation FROM deliveries_delivery WHERE id = row.delivery_id LIMIT 1) d ON true
 ON CONFLICT (id) DO NOTHING
 """
 

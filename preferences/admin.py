@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.db import transaction
 from django.db.models import IntegerField, OuterRef, QuerySet, Subquery
 from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse
@@ -14,6 +16,7 @@ from unfold.admin import TabularInline
 from unfold.decorators import action, display
 
 from preferences import event_types, selectors, services
+from preferences.erasure import erase_history
 from preferences.forms import ExplainForm, PreferenceForm, RecipientForm, SuppressionForm
 from preferences.models import Device, Preference, Recipient, Subscription, Suppression, Topic
 from preferences.resolver import Decision, Step, scope_of
@@ -87,6 +90,8 @@ class RecipientAdmin(_OfTenant):
 
     def delete_model(self, request: HttpRequest, obj: Recipient) -> None:
         services.erase_recipient(tenant=obj.tenant, user_id=obj.user_id)
+        # Batch by batch, so after the transaction in which the admin deletes.
+        transaction.on_commit(functools.partial(erase_history, obj.tenant, obj.user_id))
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         # Erasing takes more than the rows that a bulk deletion would collect.

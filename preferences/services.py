@@ -20,7 +20,7 @@ from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from preferences.contact_points import comparable
-from preferences.erasure import erase_elsewhere
+from preferences.erasure import erase_elsewhere, erase_history
 from preferences.errors import HalfQuietHoursError, LadderFullError
 from preferences.models import Preference, Recipient, Subscription, Suppression, Topic
 from preferences.selectors import fetch
@@ -175,9 +175,21 @@ def patch_recipient(*, tenant: Tenant, user_id: str, changes: Mapping[str, Any])
         _replace_devices(tenant, {recipient.pk: changes["push_tokens"]})
 
 
+def erase_user(*, tenant: Tenant, user_id: str) -> bool:
+    """Forget a recipient, and then erase the user from the history, batch by batch; False if there was nothing to forget.
+
+    Not inside a transaction: each batch's locks are to end with it. Interrupted, it goes on when it is called again.
+    """
+    forgotten = erase_recipient(tenant=tenant, user_id=user_id)
+    return erase_history(tenant, user_id) or forgotten
+
+
 @transaction.atomic
 def erase_recipient(*, tenant: Tenant, user_id: str) -> bool:
-    """Forget a recipient with what is its own, here and in other rooms (`erasure`); False if there was nothing to forget."""
+    """Forget a recipient with what is its own, here and in other rooms (`erasure`); False if there was nothing to forget.
+
+    The history of its events and deliveries stays: see `erase_user`.
+    """
     # Locked first, so that nobody adds to a recipient while what belongs to it is being collected.
     found = list(Recipient.objects.for_tenant(tenant).select_for_update().filter(user_id=user_id))
     for recipient in found:

@@ -114,3 +114,14 @@ def test_what_is_written_comes_first():
         return [b"returned"]
 
     assert ask(application, scope(), chunk(b""))[1]["body"] == b"written returned"
+
+
+def test_a_long_response_goes_out_in_pieces():
+    def application(environ, start_response):
+        start_response("200 OK", [])
+        return (bytes([number]) * 100_000 for number in range(20))
+
+    _, *bodies = ask(application, scope(), chunk(b""))
+    assert b"".join(body["body"] for body in bodies) == b"".join(bytes([number]) * 100_000 for number in range(20))
+    assert [body.get("more_body", False) for body in bodies] == [True] * (len(bodies) - 1) + [False]
+    assert max(len(body["body"]) for body in bodies) < 500_000
