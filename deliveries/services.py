@@ -26,6 +26,8 @@ class Changed:
     ids: set[UUID]
     announced: bool
     """Whether a tenant's own server is to hear of it: after the commit, ring for the status webhooks."""
+    erased: frozenset[UUID] = frozenset()
+    """Of recorded outcomes, the deliveries whose recipient was erased meanwhile: what was said of them is not to be kept."""
 
     @classmethod
     def of(cls, rows: Sequence[tuple[Any, ...]]) -> Changed:
@@ -119,8 +121,10 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
     delivered_at: datetime | None = None
 
 
+# Nobody but the erased and inline recipients are without a user id, so that the JSON is read of few.
+_IS_ERASED = "d.user_id = '' AND COALESCE(d.explanation ? 'erasedAt', false)"
+
 # `= ANY(…)` beside the join, as in a claim: the planner looks rows up by id, and reads no other index for their states.
-# Of an erased recipient's, the provider's words and its name for the message are not kept.
 # A receipt may have come first and said how it ended (3: delivered, 4: bounced). It left the lease, so that who sent it and
 # how is still recorded; the state stays the receipt's.
 _RECORD = announcing(
@@ -128,10 +132,10 @@ _RECORD = announcing(
 UPDATE deliveries_delivery d
 SET status = CASE WHEN d.status = 1 THEN r.status ELSE d.status END,
     reason = CASE WHEN d.status = 1 THEN r.reason ELSE d.reason END,
-    error = CASE WHEN d.explanation ? 'erasedAt' THEN '' WHEN d.status = 1 THEN r.error ELSE d.error END,
+    error = CASE WHEN d.status = 1 THEN r.error ELSE d.error END,
     provider = r.provider, provider_account_id = r.provider_account_id,
-    provider_message_id = CASE WHEN d.explanation ? 'erasedAt' THEN NULL ELSE r.provider_message_id END,
-    sandbox = d.sandbox OR r.sandbox, attempt_count = r.attempt_count, retry_count = r.retry_count,
+    provider_message_id = r.provider_message_id, sandbox = d.sandbox OR r.sandbox, attempt_count = r.attempt_count,
+    retry_count = r.retry_count,
     next_attempt_at = COALESCE(r.next_attempt_at, d.next_attempt_at), lease_until = NULL,
     sent_at = CASE WHEN d.status = 1 THEN COALESCE(r.sent_at, d.sent_at) ELSE d.sent_at END,
     delivered_at = CASE WHEN d.status = 1 THEN COALESCE(r.delivered_at, d.delivered_at) ELSE d.delivered_at END
@@ -147,20 +151,35 @@ FROM unnest(
 WHERE d.id = ANY(%(id)s::uuid[]) AND d.id = r.id AND d.status IN (1, 3, 4) AND d.lease_until = r.lease_until
 """,
     was="CASE WHEN d.status = r.status THEN 1 ELSE d.status END",
-    returning=("d.status = r.status",),
+    returning=("d.status = r.status", _IS_ERASED),
 )
+
+# Without its lease a delivery was not locked; locked here, it is either erased already, or will be after what is recorded.
+_WHICH_ERASED = f"SELECT d.id, {_IS_ERASED} FROM deliveries_delivery d WHERE d.id = ANY(%s) ORDER BY d.id FOR SHARE"  # noqa: S608
+
+_FORGET_WORDS = "UPDATE deliveries_delivery SET error = '', provider_message_id = NULL WHERE id = ANY(%s)"
 
 
 def record_outcomes(*, rows: Sequence[Recorded]) -> Changed:
-    """Record a chunk's outcomes; returns those whose lease still held and whose state no receipt had decided before."""
+    """Record a chunk's outcomes; returns those whose lease still held and whose state no receipt had decided before.
+
+    In a transaction together with the attempts, which of an erased recipient's deliveries are to be without words.
+    """
     if not rows:
         return _NOTHING
     columns: dict[str, Any] = columns_of(Recorded, rows)
     with connection.cursor() as cursor:
         cursor.execute(_RECORD, columns)
         found = cursor.fetchall()
-    took = {row_id for row_id, _, is_as_recorded in found if is_as_recorded}
-    return Changed(took, announced=bool(found) and found[0][1])
+        erased = [row_id for row_id, _, _, is_erased in found if is_erased]
+        if erased:
+            cursor.execute(_FORGET_WORDS, [erased])
+        if len(found) < len(rows):
+            recorded = {row[0] for row in found}
+            cursor.execute(_WHICH_ERASED, [[row.id for row in rows if row.id not in recorded]])
+            erased += [row_id for row_id, is_erased in cursor.fetchall() if is_erased]
+    took = {row_id for row_id, _, is_as_recorded, _ in found if is_as_recorded}
+    return Changed(took, announced=bool(found) and found[0][1], erased=frozenset(erased))
 
 
 class NewAttempt(msgspec.Struct, frozen=True, gc=False):
@@ -185,9 +204,8 @@ _ATTEMPTS = """
 INSERT INTO deliveries_attempt (
     id, delivery_id, number, outcome, provider, provider_account_id, sandbox, code, response, detail, started_at, duration_ms
 )
-SELECT row.id, delivery_id, number, outcome, row.provider, row.provider_account_id, row.sandbox, code,
-    CASE WHEN d.explanation ? 'erasedAt' THEN '' ELSE response END,
-    CASE WHEN d.explanation ? 'erasedAt' THEN NULL ELSE detail::jsonb END, started_at, duration_ms
+SELECT id, delivery_id, number, outcome, provider, provider_account_id, sandbox, code, response, detail::jsonb, started_at,
+    duration_ms
 FROM unnest(
     %(id)s::uuid[], %(delivery_id)s::uuid[], %(number)s::smallint[], %(outcome)s::smallint[], %(provider)s::text[],
     %(provider_account_id)s::uuid[], %(sandbox)s::bool[], %(code)s::text[], %(response)s::text[], %(detail)s::text[],
@@ -195,7 +213,6 @@ FROM unnest(
 ) AS row (
     id, delivery_id, number, outcome, provider, provider_account_id, sandbox, code, response, detail, started_at, duration_ms
 )
-LEFT JOIN LATERAL (SELECT explanation FROM deliveries_delivery WHERE id = row.delivery_id LIMIT 1) d ON true
 ON CONFLICT (id) DO NOTHING
 """
 

@@ -125,7 +125,7 @@ WITH asked AS (
     WHERE a.delivery_id IS NULL AND d.channel = a.channel AND d.tenant_id = a.tenant_id
 ), locked AS (
     SELECT d.id, d.tenant_id, d.address, d.explanation ->> 'correctedFrom' AS corrected_from,
-        COALESCE(d.explanation ? 'erasedAt', false) AS is_erased
+        d.user_id = '' AND COALESCE(d.explanation ? 'erasedAt', false) AS is_erased
     FROM deliveries_delivery d
     WHERE d.id = ANY(ARRAY(SELECT id FROM found)) ORDER BY d.id FOR NO KEY UPDATE
 )

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from django.db import connection
 from django.urls import reverse
 from django.utils.timezone import now
 
+from deliveries import dispatch as dispatching
 from deliveries import erasure as deliveries_erasure
+from deliveries.accounts import ConfiguredProvider
 from deliveries.claims import claim_deliveries
 from deliveries.erasure import _BATCH_OF_USER, _OF_NOBODY_ELSE
-from deliveries.models import Attempt, AttemptOutcome, Delivery, Receipt, ReceiptKind, StatusEndpoint, StatusMessage
+from deliveries.handover import Attempted, Handed
+from deliveries.models import Attempt, Delivery, Receipt, ReceiptKind, StatusEndpoint, StatusMessage
+from deliveries.providers.messages import Failed, Failure, Sent
+from deliveries.providers.smtp import SmtpProvider
 from deliveries.receipts.services import NewReceipt, apply_receipts
-from deliveries.services import Recorded, create_attempts, record_outcomes
 from deliveries.states import Status
 from notifications import erasure as events_erasure
 from notifications.claims import claim_events
@@ -164,25 +170,55 @@ def in_hand(tenant):
     return claimed
 
 
-def outcome(claimed, status, **values) -> Recorded:
-    return Recorded(
-        id=claimed.id,
-        lease_until=claimed.lease_until,
-        status=status,
-        error="no Zoe",
-        provider="smtp",
-        provider_message_id="<secret>",
-        **values,
+def refused(claimed, **values) -> Handed:
+    """What a provider said of it, with the address in its words."""
+    said = Failed(
+        failure=Failure.PERMANENT,
+        code="550",
+        message="no Zoe",
+        response="no Zoe here",
+        detail={"token-1": "gone"},
+        dead_addresses=("zoe@example.com",),
     )
+    smtp = ConfiguredProvider(provider=SmtpProvider.from_credentials({"host": "127.0.0.1"}))
+    attempt = Attempted(number=1, provider=smtp, outcome=replace(said, **values), started_at=now(), duration_ms=1)
+    return Handed(claimed, attempts=[attempt])
+
+
+def settle(*handed: Handed) -> None:
+    """As at the end of a claim."""
+    results = dispatching._judge_all(Channel.EMAIL, handed, now())
+    dispatching._settle(Channel.EMAIL, handed, results, now() + timedelta(minutes=1))
 
 
 def test_what_is_being_sent_is_recorded_without_the_providers_words(api, tenant):
     claimed = in_hand(tenant)
     assert api.delete(PLACE).status_code == 204
-    record_outcomes(rows=[outcome(claimed, Status.FAILED, reason="550")])
-    create_attempts(rows=[new_attempt(claimed)])
+    settle(refused(claimed))
     delivery = Delivery.objects.get()
-    assert (delivery.status, delivery.reason, delivery.provider) == (Status.FAILED, "550", "smtp")
+    assert (delivery.status, delivery.reason, delivery.provider, delivery.error) == (Status.FAILED, "550", "smtp", "")
+    assert [(one.code, one.response, one.detail) for one in Attempt.objects.all()] == [("550", "", None)]
+    assert not Suppression.objects.exists()
+    assert has_no_trace()
+
+
+def test_the_providers_name_for_what_is_being_sent_is_not_kept(api, tenant):
+    claimed = in_hand(tenant)
+    assert api.delete(PLACE).status_code == 204
+    handed = refused(claimed)
+    handed.attempts[0] = replace(handed.attempts[0], outcome=Sent(message_id="<secret>", response="zoe@example.com is fine"))
+    settle(handed)
+    delivery = Delivery.objects.get()
+    assert (delivery.status, delivery.provider_message_id) == (Status.SENT, None)
+    assert has_no_trace()
+
+
+def test_who_lost_the_lease_leaves_no_words_either(api, tenant):
+    claimed = in_hand(tenant)
+    assert api.delete(PLACE).status_code == 204
+    Delivery.objects.update(lease_until=None, status=Status.CANCELED)
+    settle(refused(claimed))
+    assert Delivery.objects.get().status == Status.CANCELED
     assert [(one.code, one.response, one.detail) for one in Attempt.objects.all()] == [("550", "", None)]
     assert has_no_trace()
 
@@ -190,39 +226,27 @@ def test_what_is_being_sent_is_recorded_without_the_providers_words(api, tenant)
 def test_what_is_being_sent_is_not_tried_again(api, tenant, drain):
     claimed = in_hand(tenant)
     assert api.delete(PLACE).status_code == 204
-    record_outcomes(rows=[outcome(claimed, Status.PENDING, reason="451", next_attempt_at=now())])
+    settle(refused(claimed, failure=Failure.TRANSIENT, dead_addresses=()))
+    Delivery.objects.update(next_attempt_at=now())
     drain()
     delivery = Delivery.objects.get()
     assert (delivery.status, delivery.is_erased) == (Status.CANCELED, True)
-    assert not Attempt.objects.exists()
+    assert Attempt.objects.count() == 1
     assert has_no_trace()
 
 
-def new_attempt(claimed):
-    from deliveries.services import NewAttempt
-
-    row = AttemptFactory.build(delivery=None)
-    return NewAttempt(
-        id=row.pk,
-        delivery_id=claimed.id,
-        number=1,
-        outcome=AttemptOutcome.PERMANENT.value,
-        provider="smtp",
-        provider_account_id=None,
-        sandbox=False,
-        code="550",
-        response="no Zoe",
-        detail='{"token-1": "gone"}',
-        started_at=now(),
-        duration_ms=1,
-    )
-
-
-def test_an_attempt_of_whom_nobody_erased_keeps_its_words(tenant):
-    claimed = in_hand(tenant)
-    create_attempts(rows=[new_attempt(claimed)])
-    attempt = Attempt.objects.get()
-    assert (attempt.response, attempt.detail) == ("no Zoe", {"token-1": "gone"})
+def test_of_two_in_hand_only_the_erased_one_loses_its_words(api, tenant):
+    mail_of(tenant, user_id="bob", status=Status.PENDING, error="", explanation=None, address="bob@example.com")
+    mail_of(tenant, status=Status.PENDING, error="", explanation=None)
+    claimed = claim_deliveries(channel=Channel.EMAIL, limit=10, now=now())
+    assert api.delete(PLACE).status_code == 204
+    settle(*(refused(one, detail={"passed": one.user_id}, dead_addresses=(one.address,)) for one in claimed))
+    attempt = Attempt.objects.get(delivery__user_id="bob")
+    assert (attempt.response, attempt.detail) == ("no Zoe here", {"passed": "bob"})
+    assert Delivery.objects.get(user_id="bob").error == "no Zoe"
+    assert [one.address for one in Suppression.objects.all()] == ["bob@example.com"]
+    erased = Attempt.objects.get(delivery__user_id="")
+    assert (erased.response, erased.detail, erased.delivery.error) == ("", None, "")
 
 
 def test_a_receipt_that_comes_later_counts_and_says_nothing(api, tenant):
