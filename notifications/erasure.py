@@ -29,13 +29,16 @@ _EMPTY: Final = """
     processed_at = COALESCE(e.processed_at, %(now)s), lease_until = NULL, lease_id = NULL
 """
 
-# What was processed is found by its deliveries: see `forget_contents`.
+# What came to deliveries is found by them: see `forget_contents`.
 _FORGET_OWN: Final = f"""
 WITH found AS MATERIALIZED (
     SELECT id FROM notifications_event
     WHERE status = 0 AND priority = ANY('{{0,1,2,3}}') AND tenant_id = %(tenant_id)s AND user_id = %(user_id)s
     UNION ALL
     SELECT id FROM notifications_event WHERE status IN (2, 3, 4) AND tenant_id = %(tenant_id)s AND user_id = %(user_id)s
+    UNION ALL
+    SELECT id FROM notifications_event
+    WHERE status = 1 AND reason <> '' AND tenant_id = %(tenant_id)s AND user_id = %(user_id)s
 )
 UPDATE notifications_event e SET {_EMPTY}
 WHERE e.id = ANY(ARRAY(

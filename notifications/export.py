@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from deliveries.models import Delivery
-from notifications.models import AUDIENCE, Event, EventStatus
+from notifications.models import AUDIENCE, CAME_TO_NOTHING, Event, EventStatus
 from notifications.serializers import EventSerializer
 from preferences.export import PAGE, in_pages, in_pages_of_ids
 from tenants.models import Tenant
@@ -15,7 +15,7 @@ from tenants.vocabulary import Priority
 
 
 def events_of(tenant: Tenant, user_id: str) -> Iterator[Any]:
-    """Events that name the user and were not processed, those that list the user, then those of the user's deliveries.
+    """Events that name the user and came to no deliveries, those that list the user, then those of the user's deliveries.
 
     Nobody else's entry of `to` is shown.
     """
@@ -24,11 +24,12 @@ def events_of(tenant: Tenant, user_id: str) -> Iterator[Any]:
     named = events.filter(user_id=user_id)
     waiting = named.filter(status=EventStatus.ACCEPTED, priority__in=Priority.values)
     ended = named.filter(status__in=[EventStatus.CANCELED, EventStatus.EXPIRED, EventStatus.FAILED])
-    for event in itertools.chain(in_pages_of_ids(waiting), in_pages(ended), in_pages_of_ids(listed)):
+    nothing = named.filter(CAME_TO_NOTHING)
+    for event in itertools.chain(in_pages_of_ids(waiting), in_pages(ended), in_pages(nothing), in_pages_of_ids(listed)):
         yield _shown(event, user_id)
     for event_ids in _reaching(tenant, user_id):
         for event in in_pages(events.filter(event_id__in=event_ids)):
-            is_told = event.user_id == user_id and event.status != EventStatus.PROCESSED
+            is_told = event.user_id == user_id and (event.status != EventStatus.PROCESSED or event.reason)
             if not is_told and user_id not in _users(event):
                 yield _shown(event, user_id)
 

@@ -41,6 +41,9 @@ class EventStatus(Coded):
     FAILED = 4, "failed"
 
 
+CAME_TO_NOTHING = models.Q(status=EventStatus.PROCESSED) & ~models.Q(reason="")
+"""Events that were processed and have no deliveries: nobody to send to, or no channel."""
+
 AUDIENCE = models.Func(
     models.F("to"),
     function="jsonb_path_query_array",
@@ -99,13 +102,13 @@ class Event(models.Model):
             models.Index("tenant", "id", name="event_by_tenant"),
             # Dead letters are rare among all others, and what people look for.
             models.Index("tenant", "id", condition=models.Q(status=EventStatus.FAILED), name="event_failed"),
-            # For exporting and erasing a user. What was processed is found by its deliveries, and what waits by `event_due`, so
-            # that the way of most events touches none of these.
+            # For exporting and erasing a user. What came to deliveries is found by them, and what waits by `event_due`, so that
+            # the way of most events touches none of these.
             models.Index(
                 "tenant",
                 "user_id",
                 "id",
-                condition=models.Q(status__in=[EventStatus.CANCELED, EventStatus.EXPIRED, EventStatus.FAILED]),
+                condition=models.Q(status__in=[EventStatus.CANCELED, EventStatus.EXPIRED, EventStatus.FAILED]) | CAME_TO_NOTHING,
                 name="event_by_user",
             ),
             GinIndex(OpClass(AUDIENCE, name="jsonb_path_ops"), condition=models.Q(to__isnull=False), name="event_by_audience"),

@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
     operations = [
         migrations.AddIndex(
             model_name='event',
-            index=models.Index(models.F('tenant'), models.F('user_id'), models.F('id'), condition=models.Q(('status__in', [2, 3, 4])), name='event_by_user'),
+            index=models.Index(models.F('tenant'), models.F('user_id'), models.F('id'), condition=models.Q(('status__in', [2, 3, 4]), models.Q(('status', 1), models.Q(('reason', ''), _negated=True)), _connector='OR'), name='event_by_user'),
         ),
         migrations.AddIndex(
             model_name='event',
