@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from deliveries.models import Delivery
-from notifications.models import AUDIENCE, CAME_TO_NOTHING, Event, EventStatus
+from notifications.models import AUDIENCE, CAME_TO_AN_END, CAME_TO_NOTHING, Event, EventStatus
 from notifications.serializers import EventSerializer
 from preferences.export import PAGE, in_pages, in_pages_of_ids
 from tenants.models import Tenant
@@ -23,7 +23,7 @@ def events_of(tenant: Tenant, user_id: str) -> Iterator[Any]:
     listed = events.alias(audience=AUDIENCE).filter(audience__contains=[user_id], to__isnull=False)
     named = events.filter(user_id=user_id)
     waiting = named.filter(status=EventStatus.ACCEPTED, priority__in=Priority.values)
-    ended = named.filter(status__in=[EventStatus.CANCELED, EventStatus.EXPIRED, EventStatus.FAILED])
+    ended = named.filter(CAME_TO_AN_END)
     nothing = named.filter(CAME_TO_NOTHING)
     for event in itertools.chain(in_pages_of_ids(waiting), in_pages(ended), in_pages(nothing), in_pages_of_ids(listed)):
         yield _shown(event, user_id)

@@ -41,6 +41,8 @@ class EventStatus(Coded):
     FAILED = 4, "failed"
 
 
+CAME_TO_AN_END = models.Q(status__in=[EventStatus.CANCELED, EventStatus.EXPIRED, EventStatus.FAILED])
+"""Events that will not be processed."""
 CAME_TO_NOTHING = models.Q(status=EventStatus.PROCESSED) & ~models.Q(reason="")
 """Events that were processed and have no deliveries: nobody to send to, or no channel."""
 
@@ -108,7 +110,8 @@ class Event(models.Model):
                 "tenant",
                 "user_id",
                 "id",
-                condition=models.Q(status__in=[EventStatus.CANCELED, EventStatus.EXPIRED, EventStatus.FAILED]) | CAME_TO_NOTHING,
+                condition=models.Q(status__in=[EventStatus.CANCELED, EventStatus.EXPIRED, EventStatus.FAILED])
+                | CAME_TO_NOTHING,
                 name="event_by_user",
             ),
             GinIndex(OpClass(AUDIENCE, name="jsonb_path_ops"), condition=models.Q(to__isnull=False), name="event_by_audience"),

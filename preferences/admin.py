@@ -16,6 +16,7 @@ from unfold.admin import TabularInline
 from unfold.decorators import action, display
 
 from preferences import event_types, selectors, services
+from preferences.admin_import import CsvImport
 from preferences.erasure import erase_history
 from preferences.forms import ExplainForm, PreferenceForm, RecipientForm, SuppressionForm
 from preferences.models import Device, Preference, Recipient, Subscription, Suppression, Topic
@@ -58,7 +59,7 @@ class DeviceInline(TabularInline):
 
 
 @admin.register(Recipient)
-class RecipientAdmin(_OfTenant):
+class RecipientAdmin(CsvImport, _OfTenant):
     form = RecipientForm
     list_display = ("user_id", "tenant", "email", "phone", "device_count", "locale", "timezone", "updated_at")
     search_fields = ("user_id__startswith", "email__istartswith", "phone__startswith")

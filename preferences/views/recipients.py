@@ -19,6 +19,7 @@ from rest_framework.views import APIView
 from preferences import export, selectors, services
 from preferences.contact_points import InvalidContactPointError
 from preferences.contact_points import user_id as checked_user_id
+from preferences.imports import import_recipients
 from preferences.models import Recipient
 from preferences.queries import name_in_path
 from preferences.serializers import (
@@ -27,7 +28,6 @@ from preferences.serializers import (
     ExportSerializer,
     RecipientsBody,
     RecipientSerializer,
-    read_rows,
 )
 from preferences.services import RecipientData
 from preferences.spreadsheets import CSVParser, Sheet
@@ -167,17 +167,7 @@ class RecipientsBulkView(RecipientView):
     )
     def post(self, request: Request, user_id: str) -> Response:
         body: Any = request.data
-        good, errors = read_rows(body.rows if isinstance(body, Sheet) else _rows(body))
-        if isinstance(body, Sheet):
-            errors = [error | {"line": body.lines[error["index"]]} for error in errors]
-        stored = services.upsert_recipients(tenant=caller(request).tenant, recipients=good)
-        report = {
-            "success": not errors,
-            "created": sum(stored.values()),
-            "updated": len(stored) - sum(stored.values()),
-            "rejected": len({error["index"] for error in errors}),
-            "errors": errors,
-        }
+        report = import_recipients(caller(request).tenant, body if isinstance(body, Sheet) else _rows(body))
         return Response(BulkReportSerializer(report).data)
 
 
