@@ -15,7 +15,10 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
+from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.db import connection, transaction
+from django.db.models import Model
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
@@ -192,10 +195,20 @@ def erase_recipient(*, tenant: Tenant, user_id: str) -> bool:
     """
     # Locked first, so that nobody adds to a recipient while what belongs to it is being collected.
     found = list(Recipient.objects.for_tenant(tenant).select_for_update().filter(user_id=user_id))
+    _forget_in_log(Recipient, found)
     for recipient in found:
         recipient.delete()
-    preferences, _ = Preference.objects.for_tenant(tenant).filter(user_id=user_id).delete() if user_id else (0, {})
+    preferences = list(Preference.objects.for_tenant(tenant).filter(user_id=user_id)) if user_id else []
+    _forget_in_log(Preference, preferences)
+    Preference.objects.filter(pk__in=[one.pk for one in preferences]).delete()
     return any([found, preferences, erase_elsewhere(tenant, user_id)])
+
+
+def _forget_in_log(model: type[Model], rows: Collection[Model]) -> None:
+    """The admin's log of who changed what keeps that, and forgets what the rows were called: it is the user id."""
+    if rows:
+        entries = LogEntry.objects.filter(content_type=ContentType.objects.get_for_model(model))
+        entries.filter(object_id__in=[str(row.pk) for row in rows]).update(object_repr="erased")
 
 
 def retire_devices(*, tokens: Collection[tuple[int, str]]) -> int:
