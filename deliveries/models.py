@@ -13,10 +13,11 @@ from uuid_utils.compat import uuid7
 from deliveries.retry import LONGEST_DELAY_S, MOST_RETRIES
 from deliveries.states import OPEN, UNHAPPY, Status
 from deliveries.status_webhooks.models import StatusEndpoint, StatusMessage
+from deliveries.telegram.models import TelegramUpdate
 from tenants.models import Tenant, TenantQuerySet
 from tenants.vocabulary import Channel, Coded, Priority
 
-__all__ = ["Attempt", "AttemptOutcome", "Delivery", "RetrySchedule", "StatusEndpoint", "StatusMessage"]
+__all__ = ["Attempt", "AttemptOutcome", "Delivery", "RetrySchedule", "StatusEndpoint", "StatusMessage", "TelegramUpdate"]
 
 ADDRESS_INDEXED = 64
 """How much of an address is indexed: push tokens are longer than an index entry may be."""

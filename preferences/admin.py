@@ -61,7 +61,7 @@ class DeviceInline(TabularInline):
 @admin.register(Recipient)
 class RecipientAdmin(CsvImport, _OfTenant):
     form = RecipientForm
-    list_display = ("user_id", "tenant", "email", "phone", "device_count", "locale", "timezone", "updated_at")
+    list_display = ("user_id", "tenant", "email", "phone", "device_count", "on_telegram", "locale", "timezone", "updated_at")
     search_fields = ("user_id__startswith", "email__istartswith", "phone__startswith")
     search_help_text = "How a user id, an e-mail address or a phone number begins"
     name_fields = ("user_id",)
@@ -82,6 +82,10 @@ class RecipientAdmin(CsvImport, _OfTenant):
     @display(description="Devices")
     def device_count(self, recipient: Any) -> int:
         return int(recipient.live_device_count)
+
+    @display(description="Telegram", boolean=True)
+    def on_telegram(self, recipient: Recipient) -> bool:
+        return bool(recipient.telegram_chat_id)
 
     def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         recipient = self.get_object(request, object_id)

@@ -111,13 +111,35 @@ class RecipientView(APIView):
         return Response(status=204)
 
 
-_NOT_HERE = extend_schema(exclude=True)
+NOT_HERE = extend_schema(exclude=True)
+
+
+class BesideRecipientView(RecipientView):
+    """Something of a recipient at `…/{userId}` + `suffix`; and, but for the methods that it has itself, the recipient whose
+    user id ends so, if there is one.
+    """
+
+    suffix: ClassVar[str]
+
+    def get(self, request: Request, user_id: str) -> Response:
+        return super().get(request, user_id + self.suffix)
+
+    def put(self, request: Request, user_id: str) -> Response:
+        return super().put(request, user_id + self.suffix)
+
+    def patch(self, request: Request, user_id: str) -> Response:
+        return super().patch(request, user_id + self.suffix)
+
+    def delete(self, request: Request, user_id: str) -> Response:
+        return super().delete(request, user_id + self.suffix)
 
 
 @extend_schema(tags=["recipients"], parameters=[name_in_path("user_id")])
-@extend_schema_view(put=_NOT_HERE, patch=_NOT_HERE, delete=_NOT_HERE)
-class RecipientExportView(RecipientView):
-    """All that is known of a user; and, but for reading, the recipient whose user id ends in `/export`, if there is one."""
+@extend_schema_view(put=NOT_HERE, patch=NOT_HERE, delete=NOT_HERE)
+class RecipientExportView(BesideRecipientView):
+    """All that is known of a user."""
+
+    suffix = "/export"
 
     @extend_schema(
         operation_id="recipients_export",
@@ -136,18 +158,9 @@ class RecipientExportView(RecipientView):
         response["Content-Disposition"] = 'attachment; filename="export.json"'
         return response
 
-    def put(self, request: Request, user_id: str) -> Response:
-        return super().put(request, f"{user_id}/export")
-
-    def patch(self, request: Request, user_id: str) -> Response:
-        return super().patch(request, f"{user_id}/export")
-
-    def delete(self, request: Request, user_id: str) -> Response:
-        return super().delete(request, f"{user_id}/export")
-
 
 @extend_schema(tags=["recipients"], parameters=[name_in_path("user_id", exclude=True)])
-@extend_schema_view(get=_NOT_HERE, put=_NOT_HERE, patch=_NOT_HERE, delete=_NOT_HERE)
+@extend_schema_view(get=NOT_HERE, put=NOT_HERE, patch=NOT_HERE, delete=NOT_HERE)
 class RecipientsBulkView(RecipientView):
     """Many at once; and the recipient whose user id is `bulk`, if there is one."""
 

@@ -14,8 +14,9 @@ from deliveries.models import AttemptOutcome, Delivery, ReceiptKind, StatusEndpo
 from deliveries.receipts.services import NewReceipt, apply_receipts
 from deliveries.states import Status
 from notifications.models import Event
-from preferences.models import Preference, Recipient, Suppression
+from preferences.models import Preference, Recipient, Suppression, TelegramLink
 from preferences.services import erase_user, subscribe
+from preferences.telegram_links import create_link
 from tenants.vocabulary import Channel
 from tests.factories import (
     AttemptFactory,
@@ -63,6 +64,7 @@ def a_person(tenant) -> Recipient:
     DeviceFactory(recipient=recipient, token=f"{TOKEN}-before", retired_at=now())
     PreferenceFactory(tenant=tenant, user_id=USER, channel=Channel.SMS, event_type="other")
     subscribe(tenant=tenant, topic_key="news", user_id=USER)
+    create_link(tenant=tenant, user_id=USER, bot="installation", make_known=False)
     return recipient
 
 
@@ -150,6 +152,7 @@ def test_nothing_is_left_but_what_must_survive(api, tenant, life):
     before = survivors(api)
     assert erase_user(tenant=tenant, user_id=USER)
     assert tables_that_tell().keys() == STAYS
+    assert not TelegramLink.objects.exists()
     assert survivors(api) == before
     assert not erase_user(tenant=tenant, user_id=USER)
 
