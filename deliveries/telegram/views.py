@@ -34,8 +34,6 @@ from tenants.vocabulary import Scope
 
 logger = structlog.get_logger(__name__)
 
-MOST_BYTES: Final = 1024 * 1024
-"""Telegram tells no limit of an update; a message's text has 4,096 characters."""
 _SECRET: Final = "X-Telegram-Bot-Api-Secret-Token"  # noqa: S105 - a header's name
 
 
@@ -115,7 +113,7 @@ class TelegramUpdatesView(APIView):
             204: OpenApiResponse(description="Taken, or nothing of ours."),
             400: Problem,
             403: Problem,
-            413: OpenApiResponse(Problem, description=f"The body is larger than {MOST_BYTES // 1024} KB."),
+            413: OpenApiResponse(Problem, description="The body is larger than 512 KB."),
         },
     )
     def post(self, request: Request, bot: str, key: str) -> Response:
@@ -123,7 +121,7 @@ class TelegramUpdatesView(APIView):
         if found is None or not found.is_genuine(key, request.headers.get(_SECRET, "")):
             logger.warning("telegram_update_refused")
             raise PermissionDenied("This does not come from the Telegram of such a bot.")
-        reply = take(found, _read(read_body(request._request, MOST_BYTES)))
+        reply = take(found, _read(read_body(request._request)))
         return Response(status=204) if reply is None else Response(msgspec.to_builtins(reply))
 
 

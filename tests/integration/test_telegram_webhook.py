@@ -17,6 +17,7 @@ from tests.factories import RecipientFactory
 from tests.staff import staff_client, superuser_client
 
 SERVER = "https://notify.example.com"
+PRESSED = {"_form_submitted": "on"}
 
 
 @pytest.fixture
@@ -101,7 +102,7 @@ def button(account) -> str:
 def test_staff_register_the_bot_of_an_account(tenant, telegram):
     account, root = account_of(tenant, telegram.bot_token), superuser_client()
     assert button(account) in root.get(change_page(account)).content.decode()
-    page = root.post(button(account), follow=True)
+    page = root.post(button(account), PRESSED, follow=True)
     assert f"Telegram posts to {SERVER} from now on." in page.content.decode()
     assert telegram.webhook["url"] == bot_for(tenant).webhook_url
 
@@ -109,7 +110,7 @@ def test_staff_register_the_bot_of_an_account(tenant, telegram):
 def test_staff_are_told_why_not(tenant, telegram):
     account, root = account_of(tenant, telegram.bot_token), superuser_client()
     telegram.behave("setWebhook", status=502)
-    assert "Telegram refused: Bad Gateway" in root.post(button(account), follow=True).content.decode()
+    assert "Telegram refused: Bad Gateway" in root.post(button(account), PRESSED, follow=True).content.decode()
     assert telegram.webhook == {}
 
 
@@ -117,7 +118,7 @@ def test_only_staff_who_may_change_the_account_register_it(tenant, telegram):
     account = account_of(tenant, telegram.bot_token)
     client = staff_client("tenants.view_provideraccount")
     assert button(account) not in client.get(change_page(account)).content.decode()
-    assert client.post(button(account)).status_code == 403
+    assert client.post(button(account), PRESSED).status_code == 403
     assert telegram.requests == []
 
 
@@ -125,7 +126,7 @@ def test_other_accounts_have_no_such_button(tenant, telegram):
     other = ProviderAccount.objects.create(tenant=tenant, channel=Channel.SMS, kind="twilio", name="own", credentials={})
     root = superuser_client()
     assert button(other) not in root.get(change_page(other)).content.decode()
-    root.post(button(other))
+    root.post(button(other), PRESSED)
     assert telegram.requests == []
 
 
