@@ -9,20 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import sys
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from tempfile import SpooledTemporaryFile
-from typing import Any
+from typing import IO, Any
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Response = tuple[int, list[tuple[bytes, bytes]], "SpooledTemporaryFile[bytes]"]
+Response = tuple[int, list[tuple[bytes, bytes]], IO[bytes]]
 
 _IN_MEMORY = 1024 * 1024
-"""Bytes of a response that are kept in memory; a longer one, a user's export perhaps, goes through a temporary file."""
+"""Bytes of a streamed response that are kept in memory; more, of a user's export perhaps, go through a temporary file."""
 _PIECE = 256 * 1024
 """Bytes of a response that are sent at once."""
 
@@ -64,17 +65,19 @@ class ThreadedWSGI:
 
     def _respond(self, environ: WSGIEnvironment) -> Response:
         started: list[tuple[int, list[tuple[bytes, bytes]]]] = []
+        written: list[bytes] = []
 
         def start_response(status: str, headers: list[tuple[str, str]], _exc_info: object = None) -> Callable[[bytes], object]:
             encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
             started.append((int(status[:3]), encoded))
-            return content.write
+            return written.append
 
-        content = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115 - closed by whoever sends it
-        pieces: Iterable[bytes] = ()
+        pieces: Iterable[bytes] = self.application(environ, start_response)
+        # Django's responses say whether they are; the others were in memory as a whole already.
+        is_streamed = getattr(pieces, "streaming", False)
+        content: IO[bytes] = SpooledTemporaryFile(_IN_MEMORY) if is_streamed else io.BytesIO()  # noqa: SIM115 - the sender's
         try:
-            pieces = self.application(environ, start_response)
-            content.writelines(pieces)
+            content.writelines(pieces if not written else itertools.chain(written, pieces))
         except BaseException:
             content.close()
             raise

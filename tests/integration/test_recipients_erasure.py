@@ -445,6 +445,21 @@ def test_two_of_one_event_erased_at_once_wait_for_each_other(tenant):
     assert all(event.to is None for event in Event.objects.all())
 
 
+@pytest.mark.django_db(transaction=True)
+def test_what_is_recorded_while_the_user_is_being_erased_leaves_no_words(tenant):
+    for number in range(40):
+        mail_of(tenant, event_id=f"evt{number}", status=Status.PENDING, error="", explanation=None)
+    claimed = claim_deliveries(channel=Channel.EMAIL, limit=40, now=now())
+
+    def record():
+        for one in claimed:
+            settle(refused(one, dead_addresses=()))
+
+    at_once(record, lambda: erase_user(tenant=tenant, user_id="zoe"))
+    assert Attempt.objects.count() == 40
+    assert has_no_trace()
+
+
 # Found through indexes, however long the tables are.
 
 
