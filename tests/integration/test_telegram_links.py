@@ -7,6 +7,7 @@ from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 import pytest
+from django.db import connection, transaction
 from django.utils.timezone import now
 
 from deliveries.models import Delivery, TelegramUpdate
@@ -18,7 +19,7 @@ from deliveries.telegram.bots import bot_for
 from deliveries.telegram.webhook import register
 from preferences.models import Recipient, TelegramLink
 from tenants import redis
-from tenants.models import ProviderAccount
+from tenants.models import ProviderAccount, Tenant
 from tenants.vocabulary import Channel, Scope
 from tests.conftest import client_for, user_client
 from tests.doubles.telegram import TelegramDouble
@@ -318,6 +319,13 @@ def test_a_bot_that_is_no_longer_the_tenants_unlinks_nobody(tenant, bot, zoe, se
     ProviderAccount.objects.update(is_active=False)
     assert bot.deliver(bot.membership(CHAT, "kicked"), to=service.url).status_code == 204
     assert chat_of(zoe) == str(CHAT)
+
+
+def test_who_has_a_chat_is_found_through_an_index(tenant, zoe):
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        having = Recipient.objects.filter(tenant__in=Tenant.objects.all(), telegram_chat_id=str(CHAT))
+        assert "recipient_by_chat" in having.explain()
 
 
 def test_who_is_erased_is_not_linked_again_by_an_old_link(api, bot, zoe, service):
