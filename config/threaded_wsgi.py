@@ -9,16 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import sys
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any
 from wsgiref.types import WSGIApplication, WSGIEnvironment
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-Response = tuple[int, list[tuple[bytes, bytes]], bytes]
+Response = tuple[int, list[tuple[bytes, bytes]], IO[bytes]]
+
+_IN_MEMORY = 1024 * 1024
+"""Bytes of a streamed response that are kept in memory; more, of a user's export perhaps, go through a temporary file."""
+_PIECE = 256 * 1024
+"""Bytes of a response that are sent at once."""
 
 
 class ThreadedWSGI:
@@ -37,7 +44,13 @@ class ThreadedWSGI:
         environ = wsgi_environ(scope, body)
         status, headers, content = await asyncio.get_running_loop().run_in_executor(self.pool, self._respond, environ)
         await send({"type": "http.response.start", "status": status, "headers": headers})
-        await send({"type": "http.response.body", "body": content})
+        with content:
+            content.seek(0)
+            piece = content.read(_PIECE)
+            while following := content.read(_PIECE):
+                await send({"type": "http.response.body", "body": piece, "more_body": True})
+                piece = following
+            await send({"type": "http.response.body", "body": piece})
 
     async def _body(self, receive: Receive) -> bytes | None:
         body = bytearray()
@@ -52,19 +65,25 @@ class ThreadedWSGI:
 
     def _respond(self, environ: WSGIEnvironment) -> Response:
         started: list[tuple[int, list[tuple[bytes, bytes]]]] = []
+        written: list[bytes] = []
 
         def start_response(status: str, headers: list[tuple[str, str]], _exc_info: object = None) -> Callable[[bytes], object]:
             encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
             started.append((int(status[:3]), encoded))
-            return content.write
+            return written.append
 
-        content = io.BytesIO()
         pieces: Iterable[bytes] = self.application(environ, start_response)
+        # Django's responses say whether they are; the others were in memory as a whole already.
+        is_streamed = getattr(pieces, "streaming", False)
+        content: IO[bytes] = SpooledTemporaryFile(_IN_MEMORY) if is_streamed else io.BytesIO()  # noqa: SIM115 - the sender's
         try:
-            content.writelines(pieces)
+            content.writelines(pieces if not written else itertools.chain(written, pieces))
+        except BaseException:
+            content.close()
+            raise
         finally:
             getattr(pieces, "close", lambda: None)()
-        return (*started[-1], content.getvalue())
+        return (*started[-1], content)
 
 
 def wsgi_environ(scope: Message, body: bytes) -> WSGIEnvironment:

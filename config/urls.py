@@ -18,6 +18,7 @@ urlpatterns = [
     path("api/", include("deliveries.inbox.urls")),
     path("api/", include("deliveries.receipts.urls")),
     path("api/", include("deliveries.status_webhooks.urls")),
+    path("api/", include("deliveries.telegram.urls")),
     path("api/", include("templates_app.urls")),
     path("api/", include("preferences.urls")),
     path("api/", include("tenants.urls")),

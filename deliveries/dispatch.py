@@ -19,7 +19,15 @@ from django.utils.timezone import now as clock
 from deliveries import bells, desks, metrics
 from deliveries.claims import ClaimedDelivery, claim_deliveries, release_deliveries
 from deliveries.handover import Handed, hand_over
-from deliveries.outcomes import Gone, attempt_outcome, attempts_of, gone_addresses, interrupted_attempt, judge, outcome_of
+from deliveries.outcomes import (
+    attempt_outcome,
+    attempts_of,
+    gone_addresses,
+    interrupted_attempt,
+    judge,
+    outcome_of,
+    without_words,
+)
 from deliveries.patience import BEYOND_LEASE, patiently
 from deliveries.providers.messages import Failed, Sent
 from deliveries.retry_schedules import policies_for
@@ -107,7 +115,7 @@ def send_claimed(channel: Channel, claimed: Sequence[ClaimedDelivery]) -> Iterat
 
 def _settle(channel: Channel, handed: Sequence[Handed], results: Sequence[Recorded], until: datetime) -> None:
     attempts = [attempt for one in handed for attempt in attempts_of(one)]
-    held = patiently(lambda: _record(results, attempts, gone_addresses(channel, handed)), until=until)
+    held = patiently(lambda: _record(channel, results, handed, attempts), until=until)
     if held.announced:
         bells.ring_status_webhooks()
     _report(channel, handed, {result.id: Status(result.status) for result in results if result.id in held.ids})
@@ -124,11 +132,12 @@ def _ended(delivery: ClaimedDelivery, status: Status, reason: str) -> Recorded:
     )
 
 
-def _record(results: Sequence[Recorded], attempts: Sequence[NewAttempt], gone: Gone) -> Changed:
+def _record(channel: Channel, results: Sequence[Recorded], handed: Sequence[Handed], attempts: Sequence[NewAttempt]) -> Changed:
     """Write down outcomes and attempts; returns the deliveries that took the state recorded."""
     with transaction.atomic():
         held = record_outcomes(rows=results)
-        create_attempts(rows=attempts)
+        create_attempts(rows=without_words(attempts, held.erased))
+        gone = gone_addresses(channel, [one for one in handed if one.delivery.id not in held.erased])
         retire_devices(tokens=gone.tokens)
         add_suppressions(suppressions=gone.suppressions)
     return held

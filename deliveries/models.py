@@ -13,10 +13,11 @@ from uuid_utils.compat import uuid7
 from deliveries.retry import LONGEST_DELAY_S, MOST_RETRIES
 from deliveries.states import OPEN, UNHAPPY, Status
 from deliveries.status_webhooks.models import StatusEndpoint, StatusMessage
+from deliveries.telegram.models import TelegramUpdate
 from tenants.models import Tenant, TenantQuerySet
 from tenants.vocabulary import Channel, Coded, Priority
 
-__all__ = ["Attempt", "AttemptOutcome", "Delivery", "RetrySchedule", "StatusEndpoint", "StatusMessage"]
+__all__ = ["Attempt", "AttemptOutcome", "Delivery", "RetrySchedule", "StatusEndpoint", "StatusMessage", "TelegramUpdate"]
 
 ADDRESS_INDEXED = 64
 """How much of an address is indexed: push tokens are longer than an index entry may be."""
@@ -90,7 +91,8 @@ class Delivery(models.Model):
                     models.When(user_id="", then=MD5("address")), default=models.Value(""), output_field=models.TextField()
                 ),
                 name="delivery_once",
-            )
+            ),
+            models.CheckConstraint(condition=models.Q(is_held=False) | models.Q(status=Status.PENDING), name="delivery_held"),
         ]
         indexes = [
             models.Index("tenant", "id", name="delivery_by_tenant"),
@@ -143,6 +145,11 @@ class Delivery(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_channel_display()} to {self.user_id or self.address} for {self.event_id}"
+
+    @property
+    def is_erased(self) -> bool:
+        """Whether its recipient was erased: it has neither address nor words any more (`deliveries.erasure`)."""
+        return "erasedAt" in (self.explanation or {})
 
 
 class AttemptOutcome(models.IntegerChoices):

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
+from uuid import UUID
 
 import msgspec
 from django.utils.timezone import now as clock
@@ -116,6 +117,13 @@ def _row(delivery: ClaimedDelivery, attempt: Attempted) -> NewAttempt:
         started_at=attempt.started_at,
         duration_ms=attempt.duration_ms,
     )
+
+
+def without_words(attempts: Sequence[NewAttempt], erased: Collection[UUID]) -> Sequence[NewAttempt]:
+    """The attempts, those of erased deliveries without the provider's answer and the outcome by push token."""
+    if not erased:
+        return attempts
+    return [msgspec.structs.replace(one, response="", detail=None) if one.delivery_id in erased else one for one in attempts]
 
 
 def interrupted_attempt(delivery: ClaimedDelivery) -> NewAttempt:

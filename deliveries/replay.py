@@ -18,13 +18,13 @@ from tenants.vocabulary import Channel
 
 MOST_REPLAYED = 1000
 
-# A delivery whose message was never rendered stays what it is: there is nothing to send but a blank.
+# A delivery whose message was never rendered, or was erased, stays what it is: there is nothing to send but a blank.
 _REPLAY = """
 UPDATE deliveries_delivery
 SET status = 0, reason = '', error = '', next_attempt_at = %(now)s, lease_until = NULL, retry_count = 0, interruption_count = 0,
     explanation = (COALESCE(explanation, '{}') - 'cancelRequested') || jsonb_build_object('replayedAt', %(replayed_at)s::text)
 WHERE tenant_id = %(tenant_id)s AND id = ANY(%(ids)s) AND status = ANY(%(sources)s) AND status = %(failed)s
-    AND template_version_id IS NOT NULL
+    AND template_version_id IS NOT NULL AND NOT COALESCE(explanation ? 'erasedAt', false)
 RETURNING id, channel
 """
 
@@ -32,7 +32,7 @@ _CORRECT = """
 UPDATE deliveries_delivery
 SET address = %(address)s,
     explanation = COALESCE(explanation, '{}') || jsonb_build_object('correctedFrom', address)
-WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND status = %(failed)s
+WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND status = %(failed)s AND NOT COALESCE(explanation ? 'erasedAt', false)
 """
 
 

@@ -26,6 +26,8 @@ class Changed:
     ids: set[UUID]
     announced: bool
     """Whether a tenant's own server is to hear of it: after the commit, ring for the status webhooks."""
+    erased: frozenset[UUID] = frozenset()
+    """Of recorded outcomes, the deliveries whose recipient was erased meanwhile: what was said of them is not to be kept."""
 
     @classmethod
     def of(cls, rows: Sequence[tuple[Any, ...]]) -> Changed:
@@ -209,6 +211,9 @@ class Recorded(msgspec.Struct, frozen=True, gc=False):
     delivered_at: datetime | None = None
 
 
+# Nobody but the erased and inline recipients are without a user id, so that the JSON is read of few.
+_IS_ERASED = "d.user_id = '' AND COALESCE(d.explanation ? 'erasedAt', false)"
+
 # `= ANY(…)` beside the join, as in a claim: the planner looks rows up by id, and reads no other index for their states.
 # A receipt may have come first and said how it ended (3: delivered, 4: bounced). It left the lease, so that who sent it and
 # how is still recorded; the state stays the receipt's.
@@ -236,20 +241,35 @@ FROM unnest(
 WHERE d.id = ANY(%(id)s::uuid[]) AND d.id = r.id AND d.status IN (1, 3, 4) AND d.lease_until = r.lease_until
 """,
     was="CASE WHEN d.status = r.status THEN 1 ELSE d.status END",
-    returning=("d.status = r.status",),
+    returning=("d.status = r.status", _IS_ERASED),
 )
+
+# Without its lease a delivery was not locked; locked here, it is either erased already, or will be after what is recorded.
+_WHICH_ERASED = f"SELECT d.id, {_IS_ERASED} FROM deliveries_delivery d WHERE d.id = ANY(%s) ORDER BY d.id FOR SHARE"  # noqa: S608
+
+_FORGET_WORDS = "UPDATE deliveries_delivery SET error = '', provider_message_id = NULL WHERE id = ANY(%s)"
 
 
 def record_outcomes(*, rows: Sequence[Recorded]) -> Changed:
-    """Record a chunk's outcomes; returns those whose lease still held and whose state no receipt had decided before."""
+    """Record a chunk's outcomes; returns those whose lease still held and whose state no receipt had decided before.
+
+    In a transaction together with the attempts, which of an erased recipient's deliveries are to be without words.
+    """
     if not rows:
         return _NOTHING
     columns: dict[str, Any] = columns_of(Recorded, rows)
     with connection.cursor() as cursor:
         cursor.execute(_RECORD, columns)
         found = cursor.fetchall()
-    took = {row_id for row_id, _, is_as_recorded in found if is_as_recorded}
-    return Changed(took, announced=bool(found) and found[0][1])
+        erased = [row_id for row_id, _, _, is_erased in found if is_erased]
+        if erased:
+            cursor.execute(_FORGET_WORDS, [erased])
+        if len(found) < len(rows):
+            recorded = {row[0] for row in found}
+            cursor.execute(_WHICH_ERASED, [[row.id for row in rows if row.id not in recorded]])
+            erased += [row_id for row_id, is_erased in cursor.fetchall() if is_erased]
+    took = {row_id for row_id, _, is_as_recorded, _ in found if is_as_recorded}
+    return Changed(took, announced=bool(found) and found[0][1], erased=frozenset(erased))
 
 
 class NewAttempt(msgspec.Struct, frozen=True, gc=False):
@@ -306,7 +326,7 @@ FROM held WHERE d.id = held.id AND held.status = %s
 """
 
 _CANCEL = announcing(
-    "UPDATE deliveries_delivery d SET status = %s, lease_until = NULL "
+    "UPDATE deliveries_delivery d SET status = %s, lease_until = NULL, is_held = false "
     "WHERE d.tenant_id = %s AND d.event_id = %s AND d.status = ANY(%s) AND d.status <> %s"
 )
 

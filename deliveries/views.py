@@ -90,8 +90,8 @@ class RetryManyView(APIView):
     @extend_schema(
         operation_id="deliveries_retry_many",
         summary=f"Send up to {MOST_REPLAYED:,} failed deliveries again, now",
-        description="Those that have not failed, were never rendered, whose address is on the suppression list, or that do not "
-        "exist, are passed over.",
+        description="Those that have not failed, were never rendered, whose recipient was erased, whose address is on the "
+        "suppression list, or that do not exist, are passed over.",
         tags=["deliveries"],
         request=RetryManySerializer,
         responses={202: RetriedSerializer},
@@ -129,6 +129,8 @@ def _replayed(delivery: Delivery, address: str | None) -> bool:
 
 
 def _why_not(delivery: Delivery) -> str:
+    if delivery.is_erased:
+        return "The delivery's recipient was erased; there is nothing left to send, and nobody to send it to."
     if delivery.status == Status.FAILED and delivery.template_version_id is None:
         return "The delivery's message was never rendered; post the event again under another id."
     if delivery.status == Status.FAILED and (listed := suppression_of(delivery)):

@@ -40,7 +40,8 @@ class _Expanded:
     def take_inline(self, limit: int) -> None:
         page = self._current()
         end = page.place + limit
-        self.entries += [(page.source, recipient) for recipient in page.source.recipients[page.place : end]]
+        # An erased user's place is kept, and empty.
+        self.entries += [(page.source, recipient) for recipient in page.source.recipients[page.place : end] if recipient]
         self.page = page_at(self.sources, page.cursor_after(end) if end < len(page.source.recipients) else page.next_source())
 
     def take_subscribers(self, contacts: Sequence[Contact], last: int | None) -> None:

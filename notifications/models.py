@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex, OpClass
 from django.core.validators import MaxValueValidator
 from django.db import models
 from django.utils.timezone import now
@@ -46,6 +47,20 @@ class EventStatus(Coded):
     CANCELED = 2, "canceled"
     EXPIRED = 3, "expired"
     FAILED = 4, "failed"
+
+
+CAME_TO_AN_END = models.Q(status__in=[EventStatus.CANCELED, EventStatus.EXPIRED, EventStatus.FAILED])
+"""Events that will not be processed."""
+CAME_TO_NOTHING = models.Q(status=EventStatus.PROCESSED) & ~models.Q(reason="")
+"""Events that were processed and have no deliveries: nobody to send to, or no channel."""
+
+AUDIENCE = models.Func(
+    models.F("to"),
+    function="jsonb_path_query_array",
+    template="%(function)s(%(expressions)s, '$.userId')",
+    output_field=models.JSONField(),
+)
+"""The user ids that an event's `to` names, as a JSON list."""
 
 
 class Event(models.Model):
@@ -99,6 +114,19 @@ class Event(models.Model):
             models.Index("tenant", "id", name="event_by_tenant"),
             # Dead letters are rare among all others, and what people look for.
             models.Index("tenant", "id", condition=models.Q(status=EventStatus.FAILED), name="event_failed"),
+            # For exporting and erasing a user. What came to deliveries is found by them, and what waits by `event_due`, so that
+            # the way of most events touches none of these.
+            models.Index(
+                "tenant",
+                "user_id",
+                "id",
+                condition=models.Q(status__in=[EventStatus.CANCELED, EventStatus.EXPIRED, EventStatus.FAILED])
+                | CAME_TO_NOTHING,
+                name="event_by_user",
+            ),
+            GinIndex(OpClass(AUDIENCE, name="jsonb_path_ops"), condition=models.Q(to__isnull=False), name="event_by_audience"),
+            # Audiences of which more follows: there are never many.
+            models.Index("tenant", condition=models.Q(plan__isnull=False), name="event_with_plan"),
         ]
 
     def __str__(self) -> str:

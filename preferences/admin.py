@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.db import transaction
 from django.db.models import IntegerField, OuterRef, QuerySet, Subquery
 from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse
@@ -14,6 +16,8 @@ from unfold.admin import TabularInline
 from unfold.decorators import action, display
 
 from preferences import event_types, selectors, services
+from preferences.admin_import import CsvImport
+from preferences.erasure import erase_history
 from preferences.forms import ExplainForm, PreferenceForm, RecipientForm, SuppressionForm
 from preferences.models import Device, Preference, Recipient, Subscription, Suppression, Topic
 from preferences.resolver import Decision, Step, scope_of
@@ -55,9 +59,9 @@ class DeviceInline(TabularInline):
 
 
 @admin.register(Recipient)
-class RecipientAdmin(_OfTenant):
+class RecipientAdmin(CsvImport, _OfTenant):
     form = RecipientForm
-    list_display = ("user_id", "tenant", "email", "phone", "device_count", "locale", "timezone", "updated_at")
+    list_display = ("user_id", "tenant", "email", "phone", "device_count", "on_telegram", "locale", "timezone", "updated_at")
     search_fields = ("user_id__startswith", "email__istartswith", "phone__startswith")
     search_help_text = "How a user id, an e-mail address or a phone number begins"
     name_fields = ("user_id",)
@@ -79,6 +83,10 @@ class RecipientAdmin(_OfTenant):
     def device_count(self, recipient: Any) -> int:
         return int(recipient.live_device_count)
 
+    @display(description="Telegram", boolean=True)
+    def on_telegram(self, recipient: Recipient) -> bool:
+        return bool(recipient.telegram_chat_id)
+
     def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         recipient = self.get_object(request, object_id)
         preferences = selectors.preferences_of(recipient.tenant, recipient.user_id).order_by("id") if recipient else ()
@@ -87,6 +95,8 @@ class RecipientAdmin(_OfTenant):
 
     def delete_model(self, request: HttpRequest, obj: Recipient) -> None:
         services.erase_recipient(tenant=obj.tenant, user_id=obj.user_id)
+        # Batch by batch, so after the transaction in which the admin deletes.
+        transaction.on_commit(functools.partial(erase_history, obj.tenant, obj.user_id))
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         # Erasing takes more than the rows that a bulk deletion would collect.

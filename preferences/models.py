@@ -43,6 +43,7 @@ class Recipient(TenantScopedModel):
             GinIndex(
                 OpClass("attributes", name="jsonb_path_ops"), condition=~models.Q(attributes={}), name="recipient_attributes"
             ),
+            models.Index(fields=["telegram_chat_id"], condition=~models.Q(telegram_chat_id=""), name="recipient_by_chat"),
         ]
 
     def __str__(self) -> str:
@@ -67,6 +68,21 @@ class Device(TenantScopedModel):
 
     def __str__(self) -> str:
         return f"{self.platform or 'device'} {self.token[:12]}…"
+
+
+class TelegramLink(TenantScopedModel):
+    """A link that waits to be opened in Telegram. Only the SHA-256 of its token is kept, and it goes when it is used."""
+
+    recipient = models.ForeignKey(Recipient, on_delete=models.CASCADE, related_name="telegram_links")
+    bot = models.CharField(max_length=36, help_text="Whose link it is: the provider account's id, or `installation`.")
+    token_hash = models.BinaryField(max_length=32, unique=True, editable=False)
+    created_at = models.DateTimeField(default=now, editable=False)
+    expires_at = models.DateTimeField()
+
+    objects = TenantQuerySet["TelegramLink"].as_manager()
+
+    def __str__(self) -> str:
+        return f"a Telegram link for {self.recipient}"
 
 
 class DeliveryMode(models.TextChoices):

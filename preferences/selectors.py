@@ -9,12 +9,12 @@ from typing import Any, Final
 
 import msgspec
 from django.db import connection
-from django.db.models import Prefetch, QuerySet, Value
+from django.db.models import Prefetch, Q, QuerySet, Value
 from django.db.models.functions import MD5
 
 from preferences.contact_points import comparable
 from preferences.event_types import question_about
-from preferences.models import Device, Preference, Recipient, Suppression
+from preferences.models import Device, Preference, Recipient, Subscription, Suppression
 from preferences.quiet_hours import EVERY_DAY, NEVER, QuietHours
 from preferences.resolver import Decision, Ladder, Place, Rung, Step, resolve, walk
 from tenants.columns import columns_of, int_array, text_array
@@ -269,6 +269,31 @@ def decide(tenant: Tenant, user_id: str, event_type: str, channel: Channel | Non
 def preferences_of(tenant: Tenant, user_id: str) -> QuerySet[Preference]:
     """A user's own preferences, or the tenant's default ones for an empty user id."""
     return Preference.objects.for_tenant(tenant).filter(user_id=user_id)
+
+
+def devices_of(tenant: Tenant, user_id: str) -> QuerySet[Device]:
+    """A recipient's devices, retired ones too."""
+    return Device.objects.for_tenant(tenant).filter(recipient__user_id=user_id)
+
+
+def subscriptions_of(tenant: Tenant, user_id: str) -> QuerySet[Subscription]:
+    """What topics a recipient is on, each with its topic."""
+    mine = Recipient.objects.for_tenant(tenant).filter(user_id=user_id)
+    return Subscription.objects.filter(recipient__in=mine).select_related("topic")
+
+
+def suppressions_of(tenant: Tenant, user_id: str) -> list[Suppression]:
+    """The entries on the suppression list, also expired ones, for the recipient's addresses; three statements at most."""
+    contact = recipients_by_user([(tenant.pk, user_id)]).get((tenant.pk, user_id))
+    if contact is None:
+        return []
+    tokens = devices_of(tenant, user_id).values_list("token", flat=True)
+    listed = Q(pk=None)
+    for channel in Channel:
+        texts = list(tokens) if channel is Channel.PUSH else [comparable(channel, one) for one in contact.address_for(channel)]
+        digests = [MD5(Value(text)) for text in texts]
+        listed |= Q(channel=channel, digest__in=digests, address__in=texts)
+    return list(Suppression.objects.for_tenant(tenant).alias(digest=MD5("address")).filter(listed).order_by("pk"))
 
 
 def suppressions(

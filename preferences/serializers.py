@@ -86,6 +86,7 @@ class RowErrorSerializer(CamelSerializer):
     """One fault of one recipient, by its place in the list."""
 
     index = serializers.IntegerField(min_value=0)
+    line = serializers.IntegerField(min_value=2, required=False, help_text="Of CSV: the line that the row begins on.")
     user_id = serializers.CharField(allow_null=True)
     field = serializers.CharField()
     code = serializers.CharField()
@@ -103,11 +104,17 @@ class BulkReportSerializer(CamelSerializer):
 
 
 def read_rows(rows: Sequence[Any]) -> tuple[list[RecipientData], list[dict[str, Any]]]:
-    """The good rows, and what is wrong with the others; a user id named twice is taken once, the first time."""
+    """The good rows, and what is wrong with the others; a user id named twice is taken once, the first time.
+
+    A row whose shape was found wrong before stands there as its fault.
+    """
     reader = RecipientRow()
     good: dict[str, RecipientData] = {}
     errors: list[dict[str, Any]] = []
     for index, row in enumerate(rows):
+        if isinstance(row, FieldError):
+            errors.append(_row_error(index, row, row))
+            continue
         try:
             data = RecipientData(**reader.run_validation(row))
         except serializers.ValidationError as error:
@@ -129,6 +136,22 @@ def _row_error(index: int, row: Any, fault: FieldError) -> dict[str, Any]:
         "code": fault.code,
         "message": fault.message,
     }
+
+
+class ExportSerializer(CamelSerializer):
+    """All that is known of a user. Lists of other rooms are shaped as where they are read one by one."""
+
+    user_id = serializers.CharField()
+    exported_at = serializers.DateTimeField()
+    recipient = RecipientSerializer(allow_null=True)
+    devices = serializers.ListField(child=serializers.DictField(), help_text="With those that are retired.")
+    preferences = serializers.ListField(child=serializers.DictField())
+    subscriptions = serializers.ListField(child=serializers.DictField())
+    suppressions = serializers.ListField(child=serializers.DictField(), help_text="Of the addresses it has now.")
+    events = serializers.ListField(child=serializers.DictField(), help_text="Of `to`, the user's own entries only.")
+    deliveries = serializers.ListField(child=serializers.DictField(), help_text="With attempts and receipts.")
+    inbox = serializers.ListField(child=serializers.DictField())
+    status_messages = serializers.ListField(child=serializers.DictField(), help_text="What status webhooks were told of it.")
 
 
 class PreferencePatch(CamelSerializer):
@@ -215,6 +238,23 @@ class SubscriptionSerializer(CamelSerializer):
 
     topic = serializers.CharField()
     user_id = serializers.CharField()
+
+
+class DeviceExport(CamelSerializer):
+    """A device in a user's export."""
+
+    token = serializers.CharField()
+    platform = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    retired_at = serializers.DateTimeField(allow_null=True, help_text="When the provider said that it knows the token no more.")
+
+
+class SubscriptionExport(CamelSerializer):
+    """A topic that a user is on, in the user's export."""
+
+    topic = serializers.CharField(source="topic.key")
+    name = serializers.CharField(source="topic.name")
+    created_at = serializers.DateTimeField()
 
 
 class SuppressionSerializer(CamelSerializer):

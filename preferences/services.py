@@ -15,12 +15,15 @@ from typing import Any, Final, NamedTuple
 from uuid import UUID
 
 import msgspec
+from django.contrib.admin.models import LogEntry
+from django.contrib.contenttypes.models import ContentType
 from django.db import connection, transaction
+from django.db.models import Model
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
 from preferences.contact_points import comparable
-from preferences.erasure import erase_elsewhere
+from preferences.erasure import erase_elsewhere, erase_history
 from preferences.errors import HalfQuietHoursError, LadderFullError
 from preferences.models import Preference, Recipient, Subscription, Suppression, Topic
 from preferences.selectors import fetch
@@ -175,15 +178,37 @@ def patch_recipient(*, tenant: Tenant, user_id: str, changes: Mapping[str, Any])
         _replace_devices(tenant, {recipient.pk: changes["push_tokens"]})
 
 
+def erase_user(*, tenant: Tenant, user_id: str) -> bool:
+    """Forget a recipient, and then erase the user from the history, batch by batch; False if there was nothing to forget.
+
+    Not inside a transaction: each batch's locks are to end with it. Interrupted, it goes on when it is called again.
+    """
+    forgotten = erase_recipient(tenant=tenant, user_id=user_id)
+    return erase_history(tenant, user_id) or forgotten
+
+
 @transaction.atomic
 def erase_recipient(*, tenant: Tenant, user_id: str) -> bool:
-    """Forget a recipient with what is its own, here and in other rooms (`erasure`); False if there was nothing to forget."""
+    """Forget a recipient with what is its own, here and in other rooms (`erasure`); False if there was nothing to forget.
+
+    The history of its events and deliveries stays: see `erase_user`.
+    """
     # Locked first, so that nobody adds to a recipient while what belongs to it is being collected.
     found = list(Recipient.objects.for_tenant(tenant).select_for_update().filter(user_id=user_id))
+    _forget_in_log(Recipient, found)
     for recipient in found:
         recipient.delete()
-    preferences, _ = Preference.objects.for_tenant(tenant).filter(user_id=user_id).delete() if user_id else (0, {})
+    preferences = list(Preference.objects.for_tenant(tenant).filter(user_id=user_id)) if user_id else []
+    _forget_in_log(Preference, preferences)
+    Preference.objects.filter(pk__in=[one.pk for one in preferences]).delete()
     return any([found, preferences, erase_elsewhere(tenant, user_id)])
+
+
+def _forget_in_log(model: type[Model], rows: Collection[Model]) -> None:
+    """The admin's log of who changed what keeps that, and forgets what the rows were called: it is the user id."""
+    if rows:
+        entries = LogEntry.objects.filter(content_type=ContentType.objects.get_for_model(model))
+        entries.filter(object_id__in=[str(row.pk) for row in rows]).update(object_repr="erased")
 
 
 def retire_devices(*, tokens: Collection[tuple[int, str]]) -> int:

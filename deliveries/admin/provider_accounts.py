@@ -24,6 +24,7 @@ from unfold.widgets import (
 )
 
 from deliveries import breaker
+from deliveries.admin.telegram import RegistersTelegram
 from deliveries.providers import registry
 from deliveries.providers.credentials import Field
 from deliveries.receipts import addresses
@@ -84,7 +85,7 @@ class ProviderAccountForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 @admin.register(ProviderAccount)
-class ProviderAccountAdmin(ModelAdmin):
+class ProviderAccountAdmin(RegistersTelegram, ModelAdmin):
     list_display = ("name", "tenant", "channel", "kind", "is_active", "priority", "weight", "updated_at")
     list_filter = (("tenant", RelatedDropdownFilter), ("channel", ChoicesDropdownFilter), "is_active")
     list_filter_submit = True

@@ -124,11 +124,12 @@ WITH asked AS (
     SELECT a.number, d.id FROM asked a JOIN deliveries_delivery d ON d.provider_message_id = a.provider_message_id
     WHERE a.delivery_id IS NULL AND d.channel = a.channel AND d.tenant_id = a.tenant_id
 ), locked AS (
-    SELECT d.id, d.tenant_id, d.address, d.explanation ->> 'correctedFrom' AS corrected_from
+    SELECT d.id, d.tenant_id, d.address, d.explanation ->> 'correctedFrom' AS corrected_from,
+        d.user_id = '' AND COALESCE(d.explanation ? 'erasedAt', false) AS is_erased
     FROM deliveries_delivery d
     WHERE d.id = ANY(ARRAY(SELECT id FROM found)) ORDER BY d.id FOR NO KEY UPDATE
 )
-SELECT found.number, locked.id, locked.tenant_id, locked.address, locked.corrected_from
+SELECT found.number, locked.id, locked.tenant_id, locked.address, locked.corrected_from, locked.is_erased
 FROM found JOIN locked ON locked.id = found.id
 ORDER BY found.number
 """
@@ -184,7 +185,7 @@ def _known(receipts: Sequence[NewReceipt], now: datetime) -> Iterator[_Known]:
     with connection.cursor() as cursor:
         cursor.execute(_FIND, columns_of(_Asked, asked))
         found = cursor.fetchall()
-    for number, delivery_id, tenant_id, address, corrected_from in found:
+    for number, delivery_id, tenant_id, address, corrected_from, is_erased in found:
         receipt = receipts[number]
         channel = Channel(receipt.channel)
         if corrected_from and comparable(channel, receipt.address) == comparable(channel, corrected_from):
@@ -194,10 +195,11 @@ def _known(receipts: Sequence[NewReceipt], now: datetime) -> Iterator[_Known]:
             delivery_id,
             receipt.kind,
             storable(receipt.code)[:LONGEST_CODE],
-            storable(receipt.text)[:LONGEST_EXCERPT],
+            "" if is_erased else storable(receipt.text)[:LONGEST_EXCERPT],
             _credible(receipt.at, now),
         )
-        yield _Known(row, tenant_id, channel, address, receipt.is_lasting)
+        # Of an erased recipient's, what became of the message still counts; neither words nor address are known any more.
+        yield _Known(row, tenant_id, channel, "" if is_erased else address, receipt.is_lasting)
 
 
 def _write_down(known: Sequence[_Known]) -> list[_Known]:

@@ -116,6 +116,7 @@ class Digest(TenantScopedModel):
         indexes = [
             models.Index("priority", "tenant", "due_at", condition=models.Q(finished_at=None), name="digest_due"),
             models.Index("tenant", "id", name="digest_by_tenant"),
+            models.Index("tenant", "user_id", "id", name="digest_by_user"),
         ]
 
     def __str__(self) -> str:

@@ -70,6 +70,12 @@ def lift(*, delivery_ids: Collection[UUID], lease_id: UUID) -> set[UUID]:
         return {row[0] for row in cursor.fetchall()}
 
 
+def forget(delivery_ids: Collection[UUID]) -> None:
+    """Take away what is kept of deliveries whose recipient was erased; see `deliveries.erasure`."""
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM notifications_hold WHERE delivery_id = ANY(%s::uuid[])", [uuid_array(delivery_ids)])
+
+
 def drop_digests(*, digest_ids: Collection[UUID]) -> list[UUID]:
     """Take away the holds of all that digests have collected, in the transaction that closes them; returns the deliveries."""
     with connection.cursor() as cursor:

@@ -114,6 +114,7 @@ def make_world() -> World:
         "/api/rules/": {"id": RuleFactory(tenant=tenant).pk},
         "/api/status-webhooks/": {"id": StatusEndpoint.objects.create(tenant=tenant, url="https://127.0.0.1:9/").pk},
         "/api/suppressions/": {"suppression_id": SuppressionFactory(tenant=tenant, address="a@example.com").pk},
+        "/api/telegram/": {"bot": account.pk, "key": "key"},
         "/api/topics/": {"key": TopicFactory(tenant=tenant).key, "user_id": USER},
     }
     beat()

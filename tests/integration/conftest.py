@@ -1,4 +1,4 @@
-"""The pipeline without workers: the same tasks, run in this process one after the other."""
+"""The pipeline without workers: the same tasks, run in this process one after the other; and the web application, listening."""
 
 from __future__ import annotations
 
@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 
 import pytest
+from django.contrib.staticfiles.handlers import StaticFilesHandler
+from django.core.servers.basehttp import WSGIServer
+from django.test.testcases import LiveServerThread, QuietWSGIRequestHandler
 from django.utils.timezone import now
 
 from config.celery import app
@@ -40,3 +43,26 @@ def drain(db, monkeypatch) -> Iterator[Callable[[], None]]:
 
     yield run
     app.conf.task_always_eager, app.conf.task_eager_propagates = before
+
+
+class _Service(LiveServerThread):
+    """One request after the other, in one thread: at its end no connection to the database is left behind."""
+
+    def _create_server(self, connections_override=None):
+        return WSGIServer((self.host, self.port), QuietWSGIRequestHandler)
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+
+@pytest.fixture(scope="module")
+def service(django_db_setup, django_db_blocker):
+    """The web application, listening."""
+    with django_db_blocker.unblock():
+        thread = _Service("127.0.0.1", StaticFilesHandler)
+        thread.start()
+        thread.is_ready.wait()
+        assert thread.error is None
+        yield thread
+        thread.terminate()

@@ -311,8 +311,8 @@ class TestRules:
 
         with connection.cursor() as cursor:
             cursor.execute(
-                "INSERT INTO preferences_recipient (id, tenant_id, user_id, email, phone, telegram_chat_id, webhook_url, locale, "
-                "timezone, attributes, created_at, updated_at) "
+                "INSERT INTO preferences_recipient (id, tenant_id, user_id, email, phone, telegram_chat_id, webhook_url, "
+                "locale, timezone, attributes, created_at, updated_at) "
                 "SELECT gen_random_uuid(), %s, n::text, '', '', '', '', '', '', "
                 "CASE WHEN n %% 20 = 0 THEN jsonb_build_object('role', n::text) ELSE '{}' END, now(), now() "
                 "FROM generate_series(1, 5000) n",

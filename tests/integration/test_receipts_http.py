@@ -10,10 +10,7 @@ from uuid import uuid4
 
 import pytest
 import requests
-from django.contrib.staticfiles.handlers import StaticFilesHandler
-from django.core.servers.basehttp import WSGIServer
 from django.test import Client
-from django.test.testcases import LiveServerThread, QuietWSGIRequestHandler
 from prometheus_client import REGISTRY
 from twilio.request_validator import RequestValidator
 
@@ -34,29 +31,6 @@ from tests.factories import DeliveryFactory
 
 PUBLIC = "https://notify.example.com"
 PHONE = "+4915112345678"
-
-
-class _Service(LiveServerThread):
-    """One request after the other, in one thread: at its end no connection to the database is left behind."""
-
-    def _create_server(self, connections_override=None):
-        return WSGIServer((self.host, self.port), QuietWSGIRequestHandler)
-
-    @property
-    def url(self) -> str:
-        return f"http://{self.host}:{self.port}"
-
-
-@pytest.fixture(scope="module")
-def service(django_db_setup, django_db_blocker):
-    """The web application, listening."""
-    with django_db_blocker.unblock():
-        thread = _Service("127.0.0.1", StaticFilesHandler)
-        thread.start()
-        thread.is_ready.wait()
-        assert thread.error is None
-        yield thread
-        thread.terminate()
 
 
 @pytest.fixture(autouse=True)

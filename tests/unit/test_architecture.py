@@ -27,6 +27,7 @@ PUBLIC = {
     "api/docs": "describes, holds nothing",
     "api/receipts/twilio/<str:account>/<str:delivery_id>": "signed by the vendor",
     "api/receipts/email/<str:kind>/<str:account>": "signed by the vendor, or with the account's webhook secret",
+    "api/telegram/<str:bot>/<str:key>": "Telegram sends the bot's secret with it",
 }
 """Routes that anyone may call, and why."""
 

@@ -11,6 +11,7 @@ from django.conf import settings
 from deliveries import breaker
 from deliveries.claims import LEASE as DELIVERY_LEASE
 from deliveries.dispatch import MOST_INTERRUPTIONS, SUSPECT_AFTER
+from deliveries.erasure import ERASED
 from deliveries.models import AttemptOutcome
 from deliveries.providers.base import Provider
 from deliveries.providers.messages import AUTH, PROVIDER_FAULT
@@ -30,7 +31,7 @@ POLICY = RetryPolicy()
 ROOT = Path(settings.BASE_DIR)
 PAGE = (ROOT / "docs" / "delivery-lifecycle.md").read_text()
 
-NAMED = {NO_ADDRESS, OPTED_OUT, SUPPRESSED_ADDRESS, NO_TEMPLATE, EXPIRED, AUTH, NO_LIVE_TOKEN, PROVIDER_FAULT, TOO_SLOW}
+NAMED = {ERASED, NO_ADDRESS, OPTED_OUT, SUPPRESSED_ADDRESS, NO_TEMPLATE, EXPIRED, AUTH, NO_LIVE_TOKEN, PROVIDER_FAULT, TOO_SLOW}
 """Codes that the code gives a name."""
 SIMULATED = {f"simulated_{scenario.value}" for scenario in (Scenario.TEMPORARY, Scenario.PERMANENT, Scenario.DOWN)}
 BUILDERS = {"Failed", "_refused", "Recorded", "recorded", "RenderError", "_error", "GiveUp", "_ended"}

@@ -114,3 +114,43 @@ def test_what_is_written_comes_first():
         return [b"returned"]
 
     assert ask(application, scope(), chunk(b""))[1]["body"] == b"written returned"
+
+
+def test_a_long_response_goes_out_in_pieces():
+    def application(environ, start_response):
+        start_response("200 OK", [])
+        return (bytes([number]) * 100_000 for number in range(20))
+
+    _, *bodies = ask(application, scope(), chunk(b""))
+    assert b"".join(body["body"] for body in bodies) == b"".join(bytes([number]) * 100_000 for number in range(20))
+    assert [body.get("more_body", False) for body in bodies] == [True] * (len(bodies) - 1) + [False]
+    assert max(len(body["body"]) for body in bodies) < 500_000
+
+
+class Streamed:
+    """As Django's streaming responses are."""
+
+    streaming = True
+
+    def __init__(self, pieces):
+        self.pieces, self.is_closed = pieces, False
+
+    def __iter__(self):
+        return iter(self.pieces)
+
+    def close(self):
+        self.is_closed = True
+
+
+def test_a_streamed_response_longer_than_memory_passes_whole_and_is_closed():
+    streamed = Streamed([b"x" * 100_000] * 25)
+
+    def application(environ, start_response):
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return streamed
+
+    start, *pieces = ask(application, scope(), chunk(b""))
+    assert start["status"] == 200
+    assert b"".join(piece["body"] for piece in pieces) == b"x" * 2_500_000
+    assert [piece.get("more_body", False) for piece in pieces] == [True] * (len(pieces) - 1) + [False]
+    assert streamed.is_closed

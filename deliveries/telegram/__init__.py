@@ -1,0 +1,1 @@
+"""Telegram's bots, but for the messages (`deliveries.providers.telegram`): users link their chats, and end that."""
