@@ -64,26 +64,29 @@ class NewDelivery(msgspec.Struct, frozen=True, gc=False):
     expires_at: datetime | None
     error: str
     accepted_at: datetime
+    unsubscribe_token: str = ""
 
 
 _CREATE = announcing("""
 INSERT INTO deliveries_delivery AS d (
     id, tenant_id, event_id, event_type, user_id, channel, priority, status, reason, explanation, sandbox, address, locale,
     template_version_id, subject, body, html, data, attempt_count, lease_until, expires_at, error, accepted_at,
-    provider, created_at, next_attempt_at
+    unsubscribe_token, provider, created_at, next_attempt_at
 )
 SELECT id, tenant_id, event_id, event_type, user_id, channel, priority, status, reason, explanation::jsonb, sandbox, address,
     locale, template_version_id, subject, body, html, data::jsonb, attempt_count, lease_until, expires_at, error, accepted_at,
-    '', %(now)s, %(now)s
+    unsubscribe_token, '', %(now)s, %(now)s
 FROM unnest(
     %(id)s::uuid[], %(tenant_id)s::int[], %(event_id)s::text[], %(event_type)s::text[], %(user_id)s::text[],
     %(channel)s::smallint[], %(priority)s::smallint[], %(status)s::smallint[], %(reason)s::text[], %(explanation)s::text[],
     %(sandbox)s::bool[], %(address)s::text[], %(locale)s::text[], %(template_version_id)s::uuid[], %(subject)s::text[],
     %(body)s::text[], %(html)s::text[], %(data)s::text[], %(attempt_count)s::smallint[], %(lease_until)s::timestamptz[],
-    %(expires_at)s::timestamptz[], %(error)s::text[], %(accepted_at)s::timestamptz[]
+    %(expires_at)s::timestamptz[], %(error)s::text[], %(accepted_at)s::timestamptz[],
+    %(unsubscribe_token)s::text[]
 ) AS row (
     id, tenant_id, event_id, event_type, user_id, channel, priority, status, reason, explanation, sandbox, address, locale,
-    template_version_id, subject, body, html, data, attempt_count, lease_until, expires_at, error, accepted_at
+    template_version_id, subject, body, html, data, attempt_count, lease_until, expires_at, error, accepted_at,
+    unsubscribe_token
 )
 ON CONFLICT DO NOTHING
 """)

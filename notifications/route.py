@@ -17,6 +17,7 @@ from deliveries.claims import IN_APP_LEASE
 from deliveries.services import NewDelivery, create_deliveries
 from deliveries.states import Status
 from notifications.models import EventStatus
+from notifications.recipient_links import RecipientLinks
 from notifications.wire import EXPIRED, Chunk, Target, TenantFacts, Verdict, Work
 from templates_app.rendering import TOO_SLOW, Rendered, RenderError, region_of, render
 from templates_app.selectors import TemplateBook, published_templates
@@ -71,7 +72,7 @@ def _render_all(chunk: Chunk, now: datetime) -> list[tuple[int, NewDelivery]]:
             if not verdict.reason
         }
     )
-    shared = [_Shared.of(work, chunk.tenants[work.tenant_id]) for work in chunk.works]
+    shared = [_Shared.of(work, chunk.tenants[work.tenant_id], now) for work in chunk.works]
     rows = []
     for verdict in chunk.verdicts:
         target = chunk.targets[verdict.target]
@@ -92,11 +93,12 @@ class _Shared:
     data: dict[str, Any]
     event_view: dict[str, Any]
     tenant_view: dict[str, Any]
+    links: RecipientLinks
     too_slow: dict[UUID, RenderError] = field(default_factory=dict)
     """Template versions that took too long over this event's data: they would for its next recipient."""
 
     @classmethod
-    def of(cls, work: Work, tenant: TenantFacts) -> _Shared:
+    def of(cls, work: Work, tenant: TenantFacts, now: datetime) -> _Shared:
         event = {
             "id": work.event_id,
             "type": work.event_type,
@@ -104,14 +106,15 @@ class _Shared:
             "metadata": msgspec.json.decode(work.metadata),
             "createdAt": work.created_at,
         }
-        return cls(work, tenant, msgspec.json.decode(work.data), event, {"slug": tenant.slug, "name": tenant.name})
+        tenant_view = {"slug": tenant.slug, "name": tenant.name}
+        return cls(work, tenant, msgspec.json.decode(work.data), event, tenant_view, RecipientLinks.of(work, tenant, now))
 
 
 def _row(shared: _Shared, target: Target, verdict: Verdict, book: TemplateBook, now: datetime) -> NewDelivery:
     channel = Channel(verdict.channel)
     locale = target.contact.locale or shared.tenant.default_locale
     outcome = (
-        _Outcome(Status.SUPPRESSED, verdict.reason) if verdict.reason else _rendered(shared, target, channel, locale, book)
+        _Outcome(Status.SUPPRESSED, verdict.reason) if verdict.reason else _rendered(shared, target, verdict, locale, book)
     )
     if verdict.reason == EXPIRED:
         outcome = _Outcome(Status.EXPIRED, EXPIRED)
@@ -141,6 +144,7 @@ def _row(shared: _Shared, target: Target, verdict: Verdict, book: TemplateBook, 
         expires_at=work.expires_at,
         error=outcome.error,
         accepted_at=max(work.created_at, work.due_at),
+        unsubscribe_token=shared.links.header_token(target.contact.user_id, channel, verdict.addresses) if words else "",
     )
 
 
@@ -152,8 +156,9 @@ class _Outcome:
     words: Rendered | None = None
 
 
-def _rendered(shared: _Shared, target: Target, channel: Channel, locale: str, book: TemplateBook) -> _Outcome:
+def _rendered(shared: _Shared, target: Target, verdict: Verdict, locale: str, book: TemplateBook) -> _Outcome:
     """The words for one delivery. A template that fails, or is missing, fails this delivery alone."""
+    channel = Channel(verdict.channel)
     work = shared.work
     version = book.pick(work.tenant_id, channel, work.event_type, locale, shared.tenant.default_locale)
     if version is None:
@@ -174,6 +179,9 @@ def _rendered(shared: _Shared, target: Target, channel: Channel, locale: str, bo
                 default_locale=shared.tenant.default_locale,
                 timezone=timezone,
             ),
+            links=shared.links.named(version.links, target.contact.user_id, channel, verdict.addresses)
+            if version.links
+            else {},
         )
     except RenderError as error:
         if error.code == TOO_SLOW:

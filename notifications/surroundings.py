@@ -32,7 +32,7 @@ class Surroundings:
 
 # By hand, as all that every chunk runs: for one urgent event, making two statements from querysets takes longer than both.
 _FACTS = """
-SELECT t.id, t.slug, t.name, t.default_locale, t.default_channels, t.timezone,
+SELECT t.id, t.slug, t.name, t.default_locale, t.default_channels, t.timezone, t.link_secret,
     d.name, d.category, d.required, d.default_enabled, d.default_channels
 FROM tenants_tenant t LEFT JOIN notifications_eventtype d ON d.tenant_id = t.id AND d.name = ANY(%(names)s::text[])
 WHERE t.id = ANY(%(tenant_ids)s::bigint[])
@@ -51,8 +51,8 @@ def surroundings_of(events: Iterable[tuple[int, str]], *, asked_rules: Iterable[
                 "names": text_array({name for _, name in wanted}),
             },
         )
-        for tenant_id, slug, name, locale, channels, timezone, declared, *facts in cursor.fetchall():
-            found.tenants[tenant_id] = TenantFacts(slug, name, locale, channels, timezone)
+        for tenant_id, slug, name, locale, channels, timezone, link_secret, declared, *facts in cursor.fetchall():
+            found.tenants[tenant_id] = TenantFacts(slug, name, locale, channels, timezone, link_secret)
             if declared is not None:
                 found.event_types[tenant_id, declared] = DeclaredType(*facts)
     return found

@@ -25,6 +25,8 @@ class TenantFacts(msgspec.Struct, array_like=True, frozen=True, gc=False):
     default_locale: str
     default_channels: list[int]
     timezone: str = "UTC"
+    link_secret: str = ""
+    """What its links are signed with, encrypted."""
 
 
 class Work(msgspec.Struct, array_like=True, frozen=True, gc=False):

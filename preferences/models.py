@@ -65,6 +65,13 @@ class DeliveryMode(models.TextChoices):
     DIGEST = "digest"
 
 
+class PreferenceSource(models.TextChoices):
+    """Who put a preference where it is."""
+
+    CENTRE = "centre", "preference centre"
+    UNSUBSCRIBE = "unsubscribe", "unsubscribe link"
+
+
 class Preference(TenantScopedModel):
     """One rung of the ladder for one user, or (with an empty `user_id`) of the tenant's default ladder.
 
@@ -79,6 +86,14 @@ class Preference(TenantScopedModel):
     quiet_hours_start = models.TimeField(null=True, blank=True)
     quiet_hours_end = models.TimeField(null=True, blank=True)
     delivery = models.CharField(max_length=10, choices=DeliveryMode.choices, default=DeliveryMode.IMMEDIATE)
+    source = models.CharField(
+        max_length=20,
+        choices=PreferenceSource.choices,
+        blank=True,
+        db_default="",
+        editable=False,
+        help_text="Where the user chose so; empty: set by the API or by staff.",
+    )
     created_at = models.DateTimeField(default=now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -147,6 +162,7 @@ class Suppression(TenantScopedModel):
         BOUNCE = "bounce"
         COMPLAINT = "complaint"
         UNREGISTERED = "unregistered"
+        UNSUBSCRIBED = "unsubscribed"
         MANUAL = "manual"
 
     channel = models.SmallIntegerField(choices=Channel.choices)

@@ -26,7 +26,7 @@ from preferences.fields import (
     UserIdField,
     WebhookUrlField,
 )
-from preferences.models import DeliveryMode, Recipient, Suppression
+from preferences.models import DeliveryMode, PreferenceSource, Recipient, Suppression
 from preferences.services import RecipientData
 from tenants.http.problems import FieldError, InvalidRequest, field_errors
 from tenants.http.serializers import CamelSerializer, CodedField
@@ -151,6 +151,12 @@ class _Placed(CamelSerializer):
 class PreferenceSerializer(_Placed, PreferencePatch):
     """A rung of a user's ladder, or of the tenant's default one, which belongs to no user."""
 
+    source = serializers.ChoiceField(
+        choices=PreferenceSource.choices,
+        allow_blank=True,
+        read_only=True,
+        help_text="Where the user chose so, `centre` or `unsubscribe`; empty: set by the API or by staff.",
+    )
     created_at = serializers.DateTimeField(read_only=True)
     updated_at = serializers.DateTimeField(read_only=True)
 
@@ -162,6 +168,13 @@ class PreferenceSerializer(_Placed, PreferencePatch):
         if len(named) == 1 or (start is None) != (end is None) or (start is not None and start == end):
             raise InvalidRequest.field("quietHoursEnd", "Quiet hours need a start and an end that differ.", "incomplete")
         return attrs
+
+
+class PreferenceLinkSerializer(CamelSerializer):
+    """A link that opens one user's preference centre."""
+
+    url = serializers.URLField()
+    expires_at = serializers.DateTimeField()
 
 
 class DecidedSerializer(CamelSerializer):

@@ -26,6 +26,7 @@ def build_mail(message: Message, *, from_email: str) -> EmailMultiAlternatives |
     sender = message.sender or from_email or settings.DEFAULT_FROM_EMAIL
     domain = parseaddr(sender)[1].rpartition("@")[2]
     headers = {"Message-ID": f"<{message.delivery_id}@{domain or 'localhost'}>", "Auto-Submitted": "auto-generated"}
+    headers |= _unsubscribing(message.unsubscribe_url)
     try:
         validate_email(message.address)
     except ValidationError:
@@ -41,3 +42,13 @@ def build_mail(message: Message, *, from_email: str) -> EmailMultiAlternatives |
     if message.html:
         mail.attach_alternative(message.html, "text/html")
     return mail
+
+
+def _unsubscribing(url: str) -> dict[str, str]:
+    """Where a mailbox unsubscribes its owner (RFC 2369, 3.2), and that a POST is enough (RFC 8058, 3.1: over HTTPS only)."""
+    if not url:
+        return {}
+    headers = {"List-Unsubscribe": f"<{url}>"}
+    if url.startswith("https://"):
+        headers["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
+    return headers
