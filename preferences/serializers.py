@@ -151,7 +151,7 @@ class _Placed(CamelSerializer):
 class PreferenceSerializer(_Placed, PreferencePatch):
     """A rung of a user's ladder, or of the tenant's default one, which belongs to no user."""
 
-    source = serializers.ChoiceField(
+    source = serializers.ChoiceField(  # type: ignore[assignment]  # DRF's fields have a `source` too
         choices=PreferenceSource.choices,
         allow_blank=True,
         read_only=True,

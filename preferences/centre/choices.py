@@ -78,10 +78,11 @@ def fulfil(wishes: Iterable[Wish], ladder: Ladder) -> Changes:
     return changes
 
 
-def silence(lines: Iterable[Line], channels: Iterable[Channel], ladder: Ladder) -> Changes:
+def silence(ladder: Ladder) -> Changes:
     """Everything off: what there is, and what is yet to come. What must be sent is not asked about."""
-    wishes = [Wish(line=line, channel=channel, enabled=False) for channel in channels for line in lines]
-    return fulfil([Wish(line=EVERYTHING, channel=None, enabled=False), *wishes], ladder)
+    top = EVERYTHING.place(None)
+    rungs = {top: Rung("", enabled=True), **ladder.user}
+    return Changes({place: rung._replace(id="", enabled=False) for place, rung in rungs.items() if rung.enabled})
 
 
 def end_silence(ladder: Ladder) -> Changes:

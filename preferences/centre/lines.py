@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -80,7 +80,7 @@ def groups_of(declared: Mapping[str, EventTypeFacts]) -> list[Group]:
         members = {name: facts for name, facts in own.items() if not facts.required}
         required = {name: facts for name, facts in own.items() if facts.required}
         coarse = bool(category) and not is_fine
-        lines = [Line(category=category, members=members)] if coarse and members else list(_singly(members))
+        lines = [Line(category=category, members=members)] if coarse and members else _singly(members)
         groups.append(Group(category=category, lines=lines, required=required))
     if not optional:
         groups.append(Group(category="", lines=[EVERYTHING], required={}))
@@ -91,7 +91,7 @@ def line_about(event_type: str, declared: Mapping[str, EventTypeFacts]) -> Line:
     """What a link to unsubscribe from an event type speaks of: its whole category if it has one."""
     facts = declared.get(event_type)
     if facts is None or not facts.category:
-        return next(_singly({event_type: facts})) if facts else Line(event_type=event_type)
+        return _singly({event_type: facts})[0] if facts else Line(event_type=event_type)
     members = {name: each for name, each in declared.items() if each.category == facts.category and not each.required}
     return Line(category=facts.category, members=members)
 
@@ -102,5 +102,5 @@ def readable(name: str) -> str:
     return words[:1].upper() + words[1:]
 
 
-def _singly(members: Mapping[str, EventTypeFacts]) -> Iterable[Line]:
-    return iter([Line(event_type=name, category=facts.category, members={name: facts}) for name, facts in members.items()])
+def _singly(members: Mapping[str, EventTypeFacts]) -> list[Line]:
+    return [Line(event_type=name, category=facts.category, members={name: facts}) for name, facts in members.items()]

@@ -117,7 +117,8 @@ class Reach:
 
 
 def reach_of(contact: Contact, channels: Sequence[Channel]) -> list[Reach]:
-    return [_reach(contact, channel) for channel in channels]
+    """In-app has no address; nor has, perhaps, a channel that the user chose about before."""
+    return [reach for channel in channels if (reach := _reach(contact, channel)).address or reach.devices]
 
 
 def masked(channel: Channel, address: str) -> str:
@@ -134,9 +135,8 @@ def _reach(contact: Contact, channel: Channel) -> Reach:
     found = contact.address_for(channel)
     if channel is Channel.PUSH:
         return Reach(CHANNEL_NAMES[channel], devices=len(found))
-    if channel is Channel.IN_APP or not found:
-        return Reach(CHANNEL_NAMES[channel])
-    return Reach(CHANNEL_NAMES[channel], masked(channel, found[0]))
+    is_hidden = channel is Channel.IN_APP or not found
+    return Reach(CHANNEL_NAMES[channel], "" if is_hidden else masked(channel, found[0]))
 
 
 def _row(line: Line, channels: Sequence[Channel], ladder: Ladder) -> Row:

@@ -93,8 +93,9 @@ def centre(request: HttpRequest, token: str) -> HttpResponse:
 @csrf_exempt
 @require_http_methods(["GET", "HEAD", "POST"])
 def with_user_token(request: HttpRequest) -> HttpResponse:
-    """From a tenant's own page: a user token, as `token` in the form or the query, becomes a link to the centre. The token leaves
-    the address with the redirection, and the link opens less than the token does.
+    """From a tenant's own page: a user token, as `token` in the form or the query, becomes a link to the centre.
+
+    The redirection takes it out of the address, and the link opens less than the token does.
     """
     given = request.POST if request.method == "POST" else request.GET
     try:
@@ -132,12 +133,12 @@ def _save(request: HttpRequest, tenant: Tenant, contact: Contact, groups: list[G
 
 
 def _changes(request: HttpRequest, ladder: Ladder, channels: list[Channel], groups: list[Group]) -> Changes:
-    lines = [line for group in groups for line in group.lines]
     everything = request.POST.get("everything")
     if everything == "off":
-        return silence(lines, channels, ladder)
+        return silence(ladder)
     if everything == "on":
         return end_silence(ladder)
+    lines = [line for group in groups for line in group.lines]
     return fulfil(sheet.wishes_of(request.POST, lines, channels), ladder)
 
 
