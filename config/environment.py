@@ -21,6 +21,7 @@ from urllib.parse import SplitResult, urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from config.public_url import checked_public_url
 from config.sources import gather
 from config.stack.paths import PROJECT_DIR, StackPaths
 
@@ -63,7 +64,6 @@ _SMTP_PORTS = {"smtp": 25, "smtp+tls": 587, "smtp+ssl": 465, "smtps": 465}
 # What Twilio takes as a sender: a number, a WhatsApp number, a messaging service, an alphanumeric sender id.
 _TWILIO_SENDER = re.compile(r"(whatsapp:)?\+[1-9]\d{6,14}|MG[0-9a-f]{32}|(?=.*[A-Za-z])[A-Za-z0-9 ]{1,11}")
 _HOST = re.compile(r"\*|\.?[A-Za-z0-9_.-]+|\[[0-9A-Fa-f:.]+\]")
-_PREFIX = re.compile(r"(/[A-Za-z0-9._~-]+)*")
 _LEAST_SECRET = 50  # characters, as Django's own deployment check asks
 
 
@@ -122,7 +122,7 @@ def parse(source: Mapping[str, str], *, stack: StackPaths) -> Environment:
         csrf_trusted_origins=_origins(source),
         trust_proxy_headers=_boolean(source, "TRUST_PROXY_HEADERS"),
         port=port,
-        public_url=_public_url(source) or f"http://127.0.0.1:{port}",
+        public_url=checked_public_url(_url(source, "PUBLIC_URL", _HTTP)) or f"http://127.0.0.1:{port}",
         database=_database(source.get("DATABASE_URL") or stack.database_url),
         database_url=source.get("DATABASE_URL") or stack.database_url,
         redis_url=redis_url,
@@ -243,18 +243,6 @@ def _url(source: Mapping[str, str], name: str, schemes: tuple[str, ...]) -> str:
     if parts.scheme not in schemes or (schemes == _HTTP and not parts.hostname):
         raise ImproperlyConfigured(f"{name} must be a URL beginning with {' or '.join(f'{scheme}://' for scheme in schemes)}")
     return value.rstrip("/")
-
-
-def _public_url(source: Mapping[str, str]) -> str:
-    """Addresses are made by putting a path behind it, so it has nothing there but, perhaps, a prefix of its own."""
-    value = _url(source, "PUBLIC_URL", _HTTP)
-    parts = _split("PUBLIC_URL", value)
-    if parts.query or parts.fragment or "@" in parts.netloc or not _PREFIX.fullmatch(parts.path):
-        raise ImproperlyConfigured(
-            "PUBLIC_URL must be a scheme and a host, and a path at most, such as https://example.com/notify; "
-            "not a user, a query or a fragment"
-        )
-    return value
 
 
 def _split(name: str, value: str) -> SplitResult:

@@ -26,7 +26,7 @@ from preferences.fields import (
     UserIdField,
     WebhookUrlField,
 )
-from preferences.models import DeliveryMode, PreferenceSource, Recipient, Suppression
+from preferences.models import DeliveryMode, Recipient, Suppression
 from preferences.services import RecipientData
 from tenants.http.problems import FieldError, InvalidRequest, field_errors
 from tenants.http.serializers import CamelSerializer, CodedField
@@ -151,11 +151,9 @@ class _Placed(CamelSerializer):
 class PreferenceSerializer(_Placed, PreferencePatch):
     """A rung of a user's ladder, or of the tenant's default one, which belongs to no user."""
 
-    source = serializers.ChoiceField(  # type: ignore[assignment]  # DRF's fields have a `source` too
-        choices=PreferenceSource.choices,
-        allow_blank=True,
+    source = NormalField(  # type: ignore[assignment]  # DRF's fields have a `source` too
         read_only=True,
-        help_text="Where the user chose so, `centre` or `unsubscribe`; empty: set by the API or by staff.",
+        help_text="Where the user chose so: `centre` or `unsubscribe`. Null: set by the API or by staff.",
     )
     created_at = serializers.DateTimeField(read_only=True)
     updated_at = serializers.DateTimeField(read_only=True)

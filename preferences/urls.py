@@ -12,8 +12,9 @@ from preferences.views.topics import SubscriberView, TopicsView
 urlpatterns: list[URLPattern | URLResolver] = [
     path("recipients", RecipientsView.as_view()),
     path("recipients/bulk", RecipientsBulkView.as_view(), {"user_id": "bulk"}),
-    path("recipients/<name:user_id>", RecipientView.as_view()),
+    # First: a name may have a slash in it.
     path("recipients/<name:user_id>/preference-link", PreferenceLinkView.as_view()),
+    path("recipients/<name:user_id>", RecipientView.as_view()),
     path("preferences", PreferencesView.as_view()),
     path("preferences/explain", ExplainView.as_view()),
     path("preferences/<str:preference_id>", PreferenceView.as_view()),

@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from django.http import Http404
+from django.http import Http404, HttpRequest
+from django.http.response import HttpResponseBase
 from django.utils.timezone import now as clock
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework import exceptions
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from preferences.centre.links import CENTRE_LIFETIME, CentreLink, Signer, centre_url
 from preferences.models import Recipient
 from preferences.queries import name_in_path
 from preferences.serializers import PreferenceLinkSerializer
+from preferences.views.recipients import RecipientView
 from tenants.principal import caller
 from tenants.vocabulary import Scope
 
+_NOT_HERE = extend_schema(exclude=True)
+
 
 @extend_schema(tags=["preferences"], parameters=[name_in_path("user_id")])
-class PreferenceLinkView(APIView):
-    scopes: ClassVar = {"POST": (Scope.PREFERENCES_WRITE,)}
+@extend_schema_view(get=_NOT_HERE, put=_NOT_HERE, patch=_NOT_HERE, delete=_NOT_HERE)
+class PreferenceLinkView(RecipientView):
+    """A user's link; and the recipient whose user id ends like this path, if there is one."""
+
+    scopes: ClassVar = {**RecipientView.scopes, "POST": (Scope.PREFERENCES_WRITE,)}
     user_token_methods: ClassVar = {"POST"}
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        if request.method != "POST":
+            kwargs["user_id"] += "/preference-link"
+        return super().dispatch(request, *args, **kwargs)
 
     @extend_schema(
         summary="Make a link that opens a user's preference centre",
