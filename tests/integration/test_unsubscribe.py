@@ -359,6 +359,15 @@ def test_links_cost_no_statement(api, drain, tenant, ada):
     assert counts[0] == counts[1]
 
 
+def test_a_corrected_address_is_not_unsubscribed_by_the_link_of_the_wrong_one(mails, template, post, api, tenant):
+    mails.behave("bbo@example.com", rcpt="550 5.7.1 no")
+    delivery = post(userId=None, to={"email": "bbo@example.com"})
+    assert delivery.get_status_display() == "failed"
+    assert api.post(f"/api/deliveries/{delivery.id}/retry", {"address": "bob@example.com"}).status_code == 202
+    delivery.refresh_from_db()
+    assert (delivery.address, delivery.unsubscribe_token) == ("bob@example.com", "")
+
+
 def test_a_token_without_a_valid_body_is_bad():
     with pytest.raises(BadLinkError):
         unverified("A" * 40, UnsubscribeLink)
