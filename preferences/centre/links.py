@@ -75,6 +75,8 @@ class Signer:
     """Makes and checks the links of one tenant."""
 
     def __init__(self, secret: str) -> None:
+        if not secret:
+            raise ValueError("Without a secret anybody could sign.")
         self._keys = {kind: hmac.digest(secret.encode(), purpose, "sha256") for kind, purpose in _PURPOSES.items()}
 
     def token(self, link: UnsubscribeLink | CentreLink) -> str:

@@ -85,6 +85,7 @@ def test_a_click_in_the_mailbox_ends_it(mails, template, ada, post, browser, ten
     assert post().status == 2
     (mail,) = mails.received
     assert mail.message["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+    assert f"\r\nList-Unsubscribe: <{PUBLIC}{link_in(mail)}>\r\n".encode() in mail.content, "on one line"
     with caplog.at_level("INFO"):
         response = browser.post(link_in(mail), ONE_CLICK)
     assert (response.status_code, response.content) == (200, b"Unsubscribed.\n")

@@ -80,6 +80,11 @@ def test_what_no_token_looks_like(token):
     assert not is_good(token)
 
 
+def test_without_a_secret_nothing_is_signed():
+    with pytest.raises(ValueError, match="anybody"):
+        Signer("")
+
+
 def test_a_link_is_short_enough_for_any_mail_program():
     assert len(ACME.token(LINK)) < 80
 
