@@ -32,8 +32,10 @@ def ladder_of(tenant: Tenant, user_id: str) -> Ladder:
 
 
 @transaction.atomic
-def apply_changes(*, tenant: Tenant, user_id: str, changes: Changes, source: PreferenceSource) -> None:
-    """Write them, all or none; two statements and a count. Raises LadderFullError."""
+def apply_changes(
+    *, tenant: Tenant, user_id: str, changes: Changes, source: PreferenceSource, most: int | None = LONGEST_LADDER
+) -> None:
+    """Write them, all or none; two statements and a count. Raises LadderFullError if the user had more than `most` then."""
     own = Preference.objects.for_tenant(tenant).filter(user_id=user_id)
     for place in changes.drop:
         own.filter(_at(place)).delete()
@@ -47,12 +49,12 @@ def apply_changes(*, tenant: Tenant, user_id: str, changes: Changes, source: Pre
         unique_fields=["tenant", "user_id", "channel", "event_type", "category"],
         update_fields=["enabled", "quiet_hours_start", "quiet_hours_end", "delivery", "source", "updated_at"],
     )
-    if own.count() > LONGEST_LADDER:
-        raise LadderFullError(f"There are {LONGEST_LADDER} preferences already; remove some first.")
+    if most is not None and own.count() > most:
+        raise LadderFullError(f"There are {most} preferences already; remove some first.")
 
 
 def unsubscribe(*, tenant: Tenant, link: UnsubscribeLink, way: str) -> None:
-    """Do what the link says; a second time changes nothing. `way` is for the log. Raises RequiredTypeError, LadderFullError."""
+    """Do what the link says; a second time changes nothing. `way` is for the log. Raises RequiredTypeError."""
     if link.user_id:
         _take_off(tenant, link, way)
     else:
@@ -78,7 +80,8 @@ def is_suppressed(tenant: Tenant, link: UnsubscribeLink) -> bool:
 def _take_off(tenant: Tenant, link: UnsubscribeLink, way: str) -> None:
     line = line_of(tenant, link)
     changes = fulfil([Wish(line=line, channel=link.channel, enabled=False)], ladder_of(tenant, link.user_id))
-    apply_changes(tenant=tenant, user_id=link.user_id, changes=changes, source=PreferenceSource.UNSUBSCRIBE)
+    # However many preferences there are: who wants no more of it must not be refused.
+    apply_changes(tenant=tenant, user_id=link.user_id, changes=changes, source=PreferenceSource.UNSUBSCRIBE, most=None)
     logger.info(
         "unsubscribed",
         tenant=tenant.slug,

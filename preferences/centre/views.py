@@ -26,6 +26,7 @@ from preferences.errors import LadderFullError
 from preferences.models import PreferenceSource
 from preferences.resolver import Ladder
 from preferences.selectors import Contact
+from preferences.services import LONGEST_LADDER
 from tenants.models import Tenant
 from tenants.selectors import InvalidCredential, user_of_token
 from tenants.vocabulary import Channel
@@ -128,7 +129,8 @@ def _save(request: HttpRequest, tenant: Tenant, contact: Contact, groups: list[G
     """Whether there was anything to change; raises BadFormError, LadderFullError."""
     ladder = services.ladder_of(tenant, contact.user_id)
     changes = _changes(request, ladder, sheet.channels_of(contact, ladder), groups)
-    services.apply_changes(tenant=tenant, user_id=contact.user_id, changes=changes, source=PreferenceSource.CENTRE)
+    most = None if "everything" in request.POST else LONGEST_LADDER  # silence is one preference more, and never refused
+    services.apply_changes(tenant=tenant, user_id=contact.user_id, changes=changes, source=PreferenceSource.CENTRE, most=most)
     return bool(changes)
 
 

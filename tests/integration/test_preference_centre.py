@@ -9,6 +9,7 @@ from django.test import Client
 from django.utils.timezone import now
 
 from preferences import services
+from preferences.centre import views
 from preferences.centre.links import CentreLink, Signer, unverified
 from preferences.centre.services import ladder_of
 from preferences.models import Preference
@@ -186,15 +187,19 @@ def test_a_form_that_is_not_whole_changes_nothing_and_says_so(tenant, ada, types
 
 
 def test_more_than_can_be_kept_is_refused_whole(tenant, ada, types, browser, path, monkeypatch):
-    from preferences.centre import services as centre_services
-
-    monkeypatch.setattr(centre_services, "LONGEST_LADDER", 1)
+    monkeypatch.setattr(views, "LONGEST_LADDER", 1)
     form = opened(browser, path)
     form["on"] = []
     response = browser.post(path, form)
     assert response.status_code == 400
     assert "whole category" in response.content.decode()
     assert not Preference.objects.exists()
+
+
+def test_however_much_was_chosen_everything_can_be_turned_off(tenant, ada, types, browser, path, monkeypatch):
+    monkeypatch.setattr(views, "LONGEST_LADDER", 0)
+    assert browser.post(path, {"everything": "off"}).status_code == 303
+    assert not allowed(tenant, "bill", Channel.EMAIL)
 
 
 def test_what_the_api_or_staff_set_is_no_longer_the_users_own(api, tenant):

@@ -13,6 +13,7 @@ from deliveries.models import Delivery
 from deliveries.providers import registry
 from preferences.centre.links import BadLinkError, CentreLink, Signer, UnsubscribeLink, unverified
 from preferences.models import Preference, Suppression
+from preferences.services import LONGEST_LADDER
 from tenants.models import ProviderAccount
 from tenants.vocabulary import Channel
 from tests.doubles.esp import VENDORS, EspDouble
@@ -107,6 +108,14 @@ def test_clicked_again_it_changes_nothing(tenant, browser):
         assert browser.post(path_for(tenant), ONE_CLICK).status_code == 200
     assert Preference.objects.count() == 1
     assert browser.post(path_for(tenant), "List-Unsubscribe=One-Click", content_type="text/plain").status_code == 200
+
+
+def test_however_much_was_chosen_one_can_unsubscribe(tenant, browser):
+    Preference.objects.bulk_create(
+        Preference(tenant=tenant, user_id="ada", event_type=f"type.{number}") for number in range(LONGEST_LADDER)
+    )
+    assert browser.post(path_for(tenant), ONE_CLICK).status_code == 200
+    assert Preference.objects.filter(event_type="newsletter", enabled=False).exists()
 
 
 def test_as_form_data_it_is_understood_too(tenant, browser):
