@@ -6,7 +6,7 @@ LOCK = $(VENV) -m uv pip compile --quiet --generate-hashes --python-version 3.11
 	--custom-compile-command "make lock"
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types check ci bench chaos strain lock clean reset local tools
+.PHONY: help run test lint types check ci bench chaos strain messages lock clean reset local tools
 
 help: ## list the commands
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | expand -t 10
@@ -41,6 +41,9 @@ chaos: tools ## kill every part in mid-load and count what is lost or doubled: a
 
 strain: tools ## hang providers, flood, slow the database, and measure what others feel: a table here and in docs/reliability.md
 	@exec $(VENV) -m tests.acceptance.strain $(ARGS)
+
+messages: local ## compile the translations of recipients' pages
+	.venv/bin/pybabel compile --domain django --directory preferences/locale
 
 lock: tools ## compile requirements/*.in; LOCK_OPTIONS=--upgrade for newer versions
 	echo uv | $(LOCK) - -o requirements/uv.txt

@@ -1,4 +1,5 @@
 from django.apps import AppConfig
+from django.core import checks
 
 
 class ConfigConfig(AppConfig):
@@ -9,3 +10,6 @@ class ConfigConfig(AppConfig):
 
     def ready(self) -> None:
         import config.celery  # noqa: F401 - whoever publishes a task, web included, does so through this application
+        from config.public_url import check_public_url
+
+        checks.register(check_public_url)

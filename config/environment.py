@@ -21,6 +21,7 @@ from urllib.parse import SplitResult, urlsplit
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from config.public_url import checked_public_url
 from config.sources import gather
 from config.stack.paths import PROJECT_DIR, StackPaths
 
@@ -121,7 +122,7 @@ def parse(source: Mapping[str, str], *, stack: StackPaths) -> Environment:
         csrf_trusted_origins=_origins(source),
         trust_proxy_headers=_boolean(source, "TRUST_PROXY_HEADERS"),
         port=port,
-        public_url=_url(source, "PUBLIC_URL", _HTTP) or f"http://127.0.0.1:{port}",
+        public_url=checked_public_url(_url(source, "PUBLIC_URL", _HTTP)) or f"http://127.0.0.1:{port}",
         database=_database(source.get("DATABASE_URL") or stack.database_url),
         database_url=source.get("DATABASE_URL") or stack.database_url,
         redis_url=redis_url,

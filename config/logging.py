@@ -29,6 +29,7 @@ _SECRET_TEXTS = (
     r"nk_[\w-]{16,}",  # our API keys
     r"eyJ[\w-]{8,}\.[\w-]+\.[\w-]*",  # JWTs: user tokens, vendors' tokens
     r"whsec_[\w+/=-]+",  # webhook secrets (Standard Webhooks)
+    r"(?<=/u/)[\w-]{24,}|(?<=/preferences/)(?<!/api/preferences/)[\w-]{32,}",  # what recipients' links hold
     r"(?<!\d)\d{6,12}:[\w-]{30,}",  # Telegram bot tokens, which stand in its URLs
     r"(?<=://)[^\s/:@\"']*:[^\s/@\"']+(?=@)",  # user:password@ in a URL
     r"(?i:(?<=bearer )|(?<=basic )|(?<=apikey ))[\w.~+/=-]{8,}",

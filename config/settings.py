@@ -101,6 +101,8 @@ USE_TZ = True
 TIME_ZONE = "UTC"
 LANGUAGE_CODE = "en-us"
 USE_I18N = True
+# What recipients' pages are translated into; staff's are in English.
+LANGUAGES = [("en", "English"), ("de", "Deutsch"), ("fr", "Français")]
 FORMAT_MODULE_PATH = "config.formats"
 
 STATIC_URL = "/static/"

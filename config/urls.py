@@ -25,6 +25,7 @@ urlpatterns = [
     path("api/", include("config.operations.urls")),
     # Also while developing, when Django would show a page of its own.
     re_path("^api/", csrf_exempt(not_found)),
+    path("", include("preferences.centre.urls")),
     path("", include("config.demo.urls")),
     path("favicon.ico", favicon),
     path("", RedirectView.as_view(pattern_name="demo" if settings.DEBUG else "admin:index")),

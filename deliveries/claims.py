@@ -70,7 +70,7 @@ RETURNING d.id, d.tenant_id, d.event_id, d.event_type, d.user_id, d.priority, d.
     d.data::text, d.attempt_count, d.retry_count, d.interruption_count, d.expires_at, d.accepted_at, d.created_at,
     d.lease_until, CASE WHEN due.status = 1 THEN COALESCE(due.lease_until, %(now)s) - %(lease)s * interval '1 second' END,
     COALESCE(d.explanation ? 'cancelRequested', false),
-    (d.explanation ->> 'replayedAt')::timestamptz
+    (d.explanation ->> 'replayedAt')::timestamptz, d.unsubscribe_token
 """
 
 
@@ -104,6 +104,8 @@ class ClaimedDelivery(msgspec.Struct, frozen=True, gc=False):
     """Its event was canceled during an attempt; there is to be no other."""
     replayed_at: datetime | None = None
     """When it was last taken from the dead letters: its time begins anew."""
+    unsubscribe_token: str = ""
+    """E-mail that may be unsubscribed from: what the link in its header holds."""
 
 
 def lease_of(channel: Channel) -> timedelta:

@@ -24,6 +24,7 @@ from deliveries.accounts import AccountKey, Accounts, ConfiguredProvider, NotCon
 from deliveries.breaker import Circuit, Open, Probe, Tally
 from deliveries.claims import ClaimedDelivery
 from deliveries.providers.messages import Answer, Failed, Failure, Message, Outcome, Refusal, Word, word_on_vendor
+from preferences.centre.links import unsubscribe_url
 from tenants.vocabulary import Channel, Priority
 
 _ACCOUNTS_AT_ONCE: Final = 64
@@ -295,4 +296,5 @@ def _message(account: ConfiguredProvider, channel: Channel, handed: Handed) -> M
         created_at=delivery.created_at,
         account_id=account.account_id,
         expires_at=delivery.expires_at,
+        unsubscribe_url=unsubscribe_url(delivery.unsubscribe_token) if delivery.unsubscribe_token else "",
     )

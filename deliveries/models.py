@@ -53,6 +53,13 @@ class Delivery(models.Model):
     html = models.TextField(blank=True)
     data = models.JSONField(null=True, blank=True, help_text="The event's data, for channels that pass it on.")
 
+    unsubscribe_token = models.TextField(
+        blank=True,
+        db_default="",
+        editable=False,
+        help_text="E-mail that may be unsubscribed from: what the link in its header holds.",
+    )
+
     attempt_count = models.SmallIntegerField(default=0)
     retry_count = models.SmallIntegerField(db_default=0, help_text="Retries used up since it was new, or last replayed.")
     interruption_count = models.SmallIntegerField(db_default=0, help_text="Times that a worker died with it in hand.")

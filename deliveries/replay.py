@@ -28,9 +28,10 @@ WHERE tenant_id = %(tenant_id)s AND id = ANY(%(ids)s) AND status = ANY(%(sources
 RETURNING id, channel
 """
 
+# Without a user the link to unsubscribe speaks of the address, which would be the wrong one.
 _CORRECT = """
 UPDATE deliveries_delivery
-SET address = %(address)s,
+SET address = %(address)s, unsubscribe_token = CASE WHEN user_id = '' THEN '' ELSE unsubscribe_token END,
     explanation = COALESCE(explanation, '{}') || jsonb_build_object('correctedFrom', address)
 WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND status = %(failed)s AND NOT COALESCE(explanation ? 'erasedAt', false)
 """

@@ -69,28 +69,29 @@ class NewDelivery(msgspec.Struct, frozen=True, gc=False):
     is_held: bool = False
     """Whether it waits for its time, `next_attempt_at`; nothing is rendered then."""
     next_attempt_at: datetime | None = None
+    unsubscribe_token: str = ""
 
 
 _CREATE = announcing("""
 INSERT INTO deliveries_delivery AS d (
     id, tenant_id, event_id, event_type, user_id, channel, priority, status, reason, explanation, sandbox, address, locale,
     template_version_id, subject, body, html, data, attempt_count, lease_until, expires_at, error, accepted_at,
-    is_held, provider, created_at, next_attempt_at
+    is_held, unsubscribe_token, provider, created_at, next_attempt_at
 )
 SELECT id, tenant_id, event_id, event_type, user_id, channel, priority, status, reason, explanation::jsonb, sandbox, address,
     locale, template_version_id, subject, body, html, data::jsonb, attempt_count, lease_until, expires_at, error, accepted_at,
-    is_held, '', %(now)s, COALESCE(next_attempt_at, %(now)s)
+    is_held, unsubscribe_token, '', %(now)s, COALESCE(next_attempt_at, %(now)s)
 FROM unnest(
     %(id)s::uuid[], %(tenant_id)s::int[], %(event_id)s::text[], %(event_type)s::text[], %(user_id)s::text[],
     %(channel)s::smallint[], %(priority)s::smallint[], %(status)s::smallint[], %(reason)s::text[], %(explanation)s::text[],
     %(sandbox)s::bool[], %(address)s::text[], %(locale)s::text[], %(template_version_id)s::uuid[], %(subject)s::text[],
     %(body)s::text[], %(html)s::text[], %(data)s::text[], %(attempt_count)s::smallint[], %(lease_until)s::timestamptz[],
     %(expires_at)s::timestamptz[], %(error)s::text[], %(accepted_at)s::timestamptz[], %(is_held)s::bool[],
-    %(next_attempt_at)s::timestamptz[]
+    %(next_attempt_at)s::timestamptz[], %(unsubscribe_token)s::text[]
 ) AS row (
     id, tenant_id, event_id, event_type, user_id, channel, priority, status, reason, explanation, sandbox, address, locale,
     template_version_id, subject, body, html, data, attempt_count, lease_until, expires_at, error, accepted_at, is_held,
-    next_attempt_at
+    next_attempt_at, unsubscribe_token
 )
 ON CONFLICT DO NOTHING
 """)
@@ -114,15 +115,16 @@ SET status = r.status, reason = r.reason, explanation = r.explanation::jsonb, pr
     locale = r.locale, template_version_id = r.template_version_id, subject = r.subject, body = r.body, html = r.html,
     data = r.data::jsonb, attempt_count = r.attempt_count, lease_until = r.lease_until, error = r.error,
     accepted_at = GREATEST(d.accepted_at, r.accepted_at), is_held = r.is_held,
-    next_attempt_at = COALESCE(r.next_attempt_at, %(now)s)
+    next_attempt_at = COALESCE(r.next_attempt_at, %(now)s), unsubscribe_token = r.unsubscribe_token
 FROM unnest(
     %(id)s::uuid[], %(priority)s::smallint[], %(status)s::smallint[], %(reason)s::text[], %(explanation)s::text[],
     %(address)s::text[], %(locale)s::text[], %(template_version_id)s::uuid[], %(subject)s::text[], %(body)s::text[],
     %(html)s::text[], %(data)s::text[], %(attempt_count)s::smallint[], %(lease_until)s::timestamptz[], %(error)s::text[],
-    %(accepted_at)s::timestamptz[], %(is_held)s::bool[], %(next_attempt_at)s::timestamptz[]
+    %(accepted_at)s::timestamptz[], %(is_held)s::bool[], %(next_attempt_at)s::timestamptz[],
+    %(unsubscribe_token)s::text[]
 ) AS r (
     id, priority, status, reason, explanation, address, locale, template_version_id, subject, body, html, data, attempt_count,
-    lease_until, error, accepted_at, is_held, next_attempt_at
+    lease_until, error, accepted_at, is_held, next_attempt_at, unsubscribe_token
 )
 WHERE d.id = ANY(%(id)s::uuid[]) AND d.id = r.id AND d.status = 0 AND d.is_held
 """,

@@ -34,6 +34,8 @@ QUIET_HOURS = "quiet_hours"
 DELAYED = "delayed"
 ALREADY_REACHED = "already_reached"
 
+_OF_THE_TYPE = frozenset({"channel_type", "type", "channel_category", "category"})
+"""Rungs that speak of an event type, and not of everything."""
 _LISTED = frozenset({Channel.EMAIL, Channel.SMS, Channel.PUSH, Channel.CHAT, Channel.WEBHOOK})
 """Channels whose addresses may be on the suppression list."""
 
@@ -201,8 +203,8 @@ class _Case:
         return resolve(question, self.gates.ladders.of(work.tenant_id, self.target.contact.user_id))
 
     def _is_digest_of_wanted(self, decision: Decision) -> bool:
-        """A digest's items were each asked about: only who turned digests themselves off gets none."""
-        return bool(self.work.options.digest) and decision.level.partition(".")[2] not in {"channel_type", "type"}
+        """A digest's items were each asked about: only who turned digests themselves off, or their category, gets none."""
+        return bool(self.work.options.digest) and decision.level.partition(".")[2] not in _OF_THE_TYPE
 
     def _is_collected(self, decision: Decision) -> bool:
         if self.is_urgent or self.work.required or self.work.options.digest:

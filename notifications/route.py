@@ -19,6 +19,7 @@ from deliveries.states import Status
 from notifications.digests.windows import DigestKey, Wanted, open_digests
 from notifications.holds.services import NewHold, Note, advance, keep, lift
 from notifications.ledger import move_on
+from notifications.recipient_links import RecipientLinks
 from notifications.wire import ESCALATION, EXPIRED, Chunk, Past, Target, TenantFacts, Verdict, Work
 from templates_app.rendering import TOO_SLOW, Rendered, RenderError, region_of, render
 from templates_app.selectors import TemplateBook, published_templates
@@ -154,7 +155,7 @@ def _render_all(chunk: Chunk, now: datetime) -> list[_Row]:
             for target in (chunk.targets[verdict.target],)
         }
     )
-    shared = [_Shared.of(work, chunk.tenants[work.tenant_id]) for work in chunk.works]
+    shared = [_Shared.of(work, chunk.tenants[work.tenant_id], now) for work in chunk.works]
     rows = []
     for verdict in chunk.verdicts:
         target = chunk.targets[verdict.target]
@@ -176,11 +177,12 @@ class _Shared:
     data: dict[str, Any]
     event_view: dict[str, Any]
     tenant_view: dict[str, Any]
+    links: RecipientLinks
     too_slow: dict[UUID, RenderError] = field(default_factory=dict)
     """Template versions that took too long over this event's data: they would for its next recipient."""
 
     @classmethod
-    def of(cls, work: Work, tenant: TenantFacts) -> _Shared:
+    def of(cls, work: Work, tenant: TenantFacts, now: datetime) -> _Shared:
         event = {
             "id": work.event_id,
             "type": work.event_type,
@@ -188,13 +190,14 @@ class _Shared:
             "metadata": msgspec.json.decode(work.metadata),
             "createdAt": work.created_at,
         }
-        return cls(work, tenant, msgspec.json.decode(work.data), event, {"slug": tenant.slug, "name": tenant.name})
+        tenant_view = {"slug": tenant.slug, "name": tenant.name}
+        return cls(work, tenant, msgspec.json.decode(work.data), event, tenant_view, RecipientLinks.of(work, tenant, now))
 
 
 def _delivery(shared: _Shared, target: Target, verdict: Verdict, book: TemplateBook, now: datetime) -> NewDelivery:
     channel = Channel(verdict.channel)
     locale = target.contact.locale or shared.tenant.default_locale
-    outcome = _unsent(verdict) if verdict.reason else _rendered(shared, target, channel, locale, book)
+    outcome = _unsent(verdict) if verdict.reason else _rendered(shared, target, verdict, locale, book)
     leased = outcome.status is Status.SENDING
     work, words, held = shared.work, outcome.words, target.held
     is_held = verdict.until is not None or verdict.window is not None
@@ -224,6 +227,7 @@ def _delivery(shared: _Shared, target: Target, verdict: Verdict, book: TemplateB
         accepted_at=max(work.created_at, work.due_at, *((held.due_at,) if held else ())),
         is_held=is_held,
         next_attempt_at=verdict.window.due_at if verdict.window else verdict.until,
+        unsubscribe_token=shared.links.header_token(target.contact.user_id, channel, verdict.addresses) if words else "",
     )
 
 
@@ -242,8 +246,9 @@ def _unsent(verdict: Verdict) -> _Outcome:
     return _Outcome(Status.EXPIRED if verdict.reason == EXPIRED else Status.SUPPRESSED, verdict.reason)
 
 
-def _rendered(shared: _Shared, target: Target, channel: Channel, locale: str, book: TemplateBook) -> _Outcome:
+def _rendered(shared: _Shared, target: Target, verdict: Verdict, locale: str, book: TemplateBook) -> _Outcome:
     """The words for one delivery. A template that fails, or is missing, fails this delivery alone."""
+    channel = Channel(verdict.channel)
     work = shared.work
     words_of = _words_of(work, target)
     version = book.pick(work.tenant_id, channel, words_of, locale, shared.tenant.default_locale)
@@ -265,6 +270,9 @@ def _rendered(shared: _Shared, target: Target, channel: Channel, locale: str, bo
                 default_locale=shared.tenant.default_locale,
                 timezone=timezone,
             ),
+            links=shared.links.named(version.links, target.contact.user_id, channel, verdict.addresses)
+            if version.links
+            else {},
         )
     except RenderError as error:
         if error.code == TOO_SLOW:

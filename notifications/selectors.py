@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -167,10 +167,22 @@ class EventTypes:
         found = EventType.objects.for_tenant(tenant_id).filter(name=event_type).first()
         if found is None:
             return None
-        return EventTypeFacts(category=found.category, required=found.required, default_enabled=found.default_enabled)
+        return _facts_of(found)
+
+    def all_facts(self, tenant_id: int) -> Mapping[str, EventTypeFacts]:
+        return {each.name: _facts_of(each) for each in EventType.objects.for_tenant(tenant_id).order_by("name")}
 
     def names(self, tenant_id: int) -> Collection[str]:
         return list(EventType.objects.for_tenant(tenant_id).order_by("name").values_list("name", flat=True))
+
+
+def _facts_of(event_type: EventType) -> EventTypeFacts:
+    return EventTypeFacts(
+        category=event_type.category,
+        required=event_type.required,
+        default_enabled=event_type.default_enabled,
+        description=event_type.description,
+    )
 
 
 _METADATA = """

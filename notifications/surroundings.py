@@ -32,7 +32,8 @@ class Surroundings:
 
 # By hand, as all that every chunk runs: for one urgent event, making two statements from querysets takes longer than both.
 _FACTS = """
-SELECT t.id, t.slug, t.name, t.default_locale, t.default_channels, t.timezone, COALESCE(NULLIF(t.quiet_hours, '[]')::text, ''),
+SELECT t.id, t.slug, t.name, t.default_locale, t.default_channels, t.timezone, t.link_secret,
+    COALESCE(NULLIF(t.quiet_hours, '[]')::text, ''),
     (
         SELECT jsonb_agg(jsonb_build_array(
             s.id, s.event_type, s.category, s.channel, s.cadence, s.at, s.weekday, s.window_s, s.slides, s.longest_s,
@@ -72,10 +73,11 @@ def surroundings_of(events: Iterable[tuple[int, str]], *, asked_rules: Iterable[
                 "names": text_array({name for _, name in wanted}),
             },
         )
-        for tenant_id, slug, name, locale, channels, timezone, hours, schedules, limits, declared, *facts in cursor.fetchall():
+        for row in cursor.fetchall():
+            tenant_id, slug, name, locale, channels, timezone, link_secret, hours, schedules, limits, declared, *facts = row
             if tenant_id not in found.tenants:
                 found.tenants[tenant_id] = TenantFacts(
-                    slug, name, locale, channels, timezone, hours, _schedules(schedules), _limits(limits)
+                    slug, name, locale, channels, timezone, link_secret, hours, _schedules(schedules), _limits(limits)
                 )
             if declared is not None:
                 found.event_types[tenant_id, declared] = DeclaredType(*facts)

@@ -62,6 +62,8 @@ class TenantFacts(msgspec.Struct, array_like=True, frozen=True, gc=False):
     default_locale: str
     default_channels: list[int]
     timezone: str = "UTC"
+    link_secret: str = ""
+    """What its links are signed with, encrypted."""
     quiet_hours: str = ""
     """For recipients who have none, as `quiet_hours.read` takes them."""
     schedules: tuple[DigestPlan, ...] = ()

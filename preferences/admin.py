@@ -124,16 +124,21 @@ class RecipientAdmin(CsvImport, _OfTenant):
 @admin.register(Preference)
 class PreferenceAdmin(_OfTenant):
     form = PreferenceForm
-    list_display = ("who", "tenant", "where", "what", "enabled", "quiet_hours", "delivery", "updated_at")
+    list_display = ("who", "tenant", "where", "what", "enabled", "quiet_hours", "delivery", "source", "updated_at")
     list_display_links = ("who",)
-    list_filter = ("tenant", "channel", "enabled", "delivery")
+    list_filter = ("tenant", "channel", "enabled", "delivery", "source")
     search_fields = ("user_id__startswith", "event_type__startswith", "category__startswith")
     search_help_text = "How a user id, an event type or a category begins"
     name_fields = ("user_id", "channel", "event_type", "category")
+    readonly_fields = ("source",)
     fieldsets = (
         ("For whom and what", {"fields": (("tenant", "user_id"), ("event_type", "category"), "channel")}),
-        ("Choice", {"fields": ("enabled", ("quiet_hours_start", "quiet_hours_end"), "delivery")}),
+        ("Choice", {"fields": ("enabled", ("quiet_hours_start", "quiet_hours_end"), "delivery", "source")}),
     )
+
+    def save_model(self, request: HttpRequest, obj: Preference, form: Any, change: bool) -> None:
+        obj.source = ""
+        super().save_model(request, obj, form, change)
 
     @display(description="User")
     def who(self, preference: Preference) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -17,11 +17,17 @@ class EventTypeFacts:
     category: str = ""
     required: bool = False
     default_enabled: bool = True
+    description: str = ""
+    """The tenant's own words for its users, if it has any."""
 
 
 class EventTypeSource(Protocol):
     def facts(self, tenant_id: int, event_type: str) -> EventTypeFacts | None:
         """None for an event type that the tenant has not declared."""
+        ...
+
+    def all_facts(self, tenant_id: int) -> Mapping[str, EventTypeFacts]:
+        """Every declared event type by its name, in the order of their names."""
         ...
 
     def names(self, tenant_id: int) -> Collection[str]:
@@ -32,6 +38,9 @@ class EventTypeSource(Protocol):
 class _NothingDeclared:
     def facts(self, tenant_id: int, event_type: str) -> EventTypeFacts | None:
         return None
+
+    def all_facts(self, tenant_id: int) -> Mapping[str, EventTypeFacts]:
+        return {}
 
     def names(self, tenant_id: int) -> Collection[str]:
         return ()
@@ -48,6 +57,10 @@ def register(source: EventTypeSource) -> None:
 
 def names(tenant_id: int) -> Collection[str]:
     return _source.names(tenant_id)
+
+
+def all_facts(tenant_id: int) -> Mapping[str, EventTypeFacts]:
+    return _source.all_facts(tenant_id)
 
 
 def question_about(tenant_id: int, event_type: str, channel: Channel | None) -> Question:

@@ -90,6 +90,13 @@ class DeliveryMode(models.TextChoices):
     DIGEST = "digest"
 
 
+class PreferenceSource(models.TextChoices):
+    """Who put a preference where it is."""
+
+    CENTRE = "centre", "preference centre"
+    UNSUBSCRIBE = "unsubscribe", "unsubscribe link"
+
+
 class Preference(TenantScopedModel):
     """One rung of the ladder for one user, or (with an empty `user_id`) of the tenant's default ladder.
 
@@ -107,6 +114,14 @@ class Preference(TenantScopedModel):
         null=True, blank=True, help_text="On which days they begin, as bits from Monday; empty is every day, 0 is never."
     )
     delivery = models.CharField(max_length=10, choices=DeliveryMode.choices, default=DeliveryMode.IMMEDIATE)
+    source = models.CharField(
+        max_length=20,
+        choices=PreferenceSource.choices,
+        blank=True,
+        db_default="",
+        editable=False,
+        help_text="Where the user chose so; empty: set by the API or by staff.",
+    )
     created_at = models.DateTimeField(default=now, editable=False)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -175,6 +190,7 @@ class Suppression(TenantScopedModel):
         BOUNCE = "bounce"
         COMPLAINT = "complaint"
         UNREGISTERED = "unregistered"
+        UNSUBSCRIBED = "unsubscribed"
         MANUAL = "manual"
 
     channel = models.SmallIntegerField(choices=Channel.choices)

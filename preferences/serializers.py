@@ -174,6 +174,10 @@ class _Placed(CamelSerializer):
 class PreferenceSerializer(_Placed, PreferencePatch):
     """A rung of a user's ladder, or of the tenant's default one, which belongs to no user."""
 
+    source = NormalField(  # type: ignore[assignment]  # DRF's fields have a `source` too
+        read_only=True,
+        help_text="Where the user chose so: `centre` or `unsubscribe`. Null: set by the API or by staff.",
+    )
     created_at = serializers.DateTimeField(read_only=True)
     updated_at = serializers.DateTimeField(read_only=True)
 
@@ -185,6 +189,13 @@ class PreferenceSerializer(_Placed, PreferencePatch):
         if len(named) == 1 or (start is None) != (end is None) or (start is not None and start == end):
             raise InvalidRequest.field("quietHoursEnd", "Quiet hours need a start and an end that differ.", "incomplete")
         return attrs
+
+
+class PreferenceLinkSerializer(CamelSerializer):
+    """A link that opens one user's preference centre."""
+
+    url = serializers.URLField()
+    expires_at = serializers.DateTimeField()
 
 
 class DecidedSerializer(CamelSerializer):

@@ -233,7 +233,12 @@ def set_preference(
     On a rung that is there, what `values` does not name stays. Raises LadderFullError.
     """
     preference, created = Preference.objects.update_or_create(
-        tenant=tenant, user_id=user_id, channel=channel, event_type=event_type, category=category, defaults=values
+        tenant=tenant,
+        user_id=user_id,
+        channel=channel,
+        event_type=event_type,
+        category=category,
+        defaults={**values, "source": ""},
     )
     if created and Preference.objects.for_tenant(tenant).filter(user_id=user_id).count() > LONGEST_LADDER:
         raise LadderFullError(f"There are {LONGEST_LADDER} preferences already; remove some first.")
@@ -249,7 +254,8 @@ def patch_preference(*, preference: Preference, values: Mapping[str, Any]) -> Pr
     start, end = preference.quiet_hours_start, preference.quiet_hours_end
     if (start is None) != (end is None) or (start is not None and start == end):
         raise HalfQuietHoursError("Quiet hours need a start and an end that differ.")
-    preference.save(update_fields=[*values, "updated_at"])
+    preference.source = ""
+    preference.save(update_fields=[*values, "source", "updated_at"])
     return preference
 
 

@@ -12,6 +12,7 @@ from uuid import UUID
 from liquid import Environment
 
 from templates_app.liquid import ABSENT, HTML, TEXT, Source, SourceError, parse
+from templates_app.names import LINKS
 from tenants.vocabulary import Channel
 
 MOST_KEPT: Final = 64_000_000
@@ -43,6 +44,8 @@ class CompiledVersion:
     sources: Mapping[str, Source] = field(repr=False)
     """`subject`, `body` and `html`, as far as it has them."""
     layout: CompiledLayout | None = None
+    links: frozenset[str] = frozenset()
+    """Those of `LINKS` that it or its layout mentions."""
     broken: str = ""
     """Why it cannot be rendered: saved texts are checked, so only a change of the language itself comes to this."""
 
@@ -61,6 +64,8 @@ def compile_version(
 ) -> CompiledVersion:
     """Parse a stored version. Never raises: one broken template must not stop a chunk of deliveries."""
     sources, broken = _parsed((("subject", subject, TEXT), ("body", body, TEXT), ("html", html, HTML)))
+    around = (layout.html, layout.text) if layout else ()
+    used = frozenset[str]().union(*(source.used for source in (*sources.values(), *around) if source))
     return CompiledVersion(
         id=version_id,
         channel=channel,
@@ -69,6 +74,7 @@ def compile_version(
         variables=tuple((variable["name"], _stand_in(variable)) for variable in variables),
         sources=sources,
         layout=layout,
+        links=LINKS & used,
         broken=broken,
     )
 

@@ -11,6 +11,8 @@ from tenants.vocabulary import ANY
 EVENT_TYPE_PATTERN: Final = r"[A-Za-z0-9_.:-]{1,200}"
 VARIABLE_PATTERN: Final = r"[A-Za-z_][A-Za-z0-9_-]{0,99}"
 FALLBACK_LOCALE: Final = "en"
+LINKS: Final = frozenset({"unsubscribe_url", "preferences_url"})
+"""Variables that hold a link of the recipient's own. Who renders makes those that a version uses, and no others."""
 
 _EVENT_TYPE = re.compile(EVENT_TYPE_PATTERN)
 # Language, script, region and variants of a BCP 47 tag (RFC 5646, section 2.1). Extensions say how to format, not which

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
+from django.conf import settings
 from django.utils import timezone
 from uuid_utils.compat import uuid7
 
@@ -19,6 +20,8 @@ from tenants.vocabulary import ANY, Channel, Priority
 
 SAMPLE_TYPE = "order.shipped"
 """Stands for the event type in a preview of a template for any."""
+_EXAMPLE_LINKS: Final = {"unsubscribe_url": "/u/example", "preferences_url": "/preferences/example"}
+"""Lead to pages that say what stands there in a message, and do nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +85,7 @@ def _rendered(version: CompiledVersion, template: Template, data: Mapping[str, A
                 default_locale=template.tenant.default_locale,
                 timezone=recipient.get("timezone") or template.tenant.timezone,
             ),
+            links={name: f"{settings.PUBLIC_URL}{path}" for name, path in _EXAMPLE_LINKS.items()},
         )
     except RenderError as error:
         return Preview(problems=[Problem(error.part, error.code, str(error), error.line)])

@@ -21,6 +21,7 @@ ROOM: Final[Mapping[str, int]] = {"subject": 2_000, "body": 100_000, "html": 500
 """Characters that each part may come to, layout included."""
 
 _SMS: Final = Channel.SMS  # looked up once: on an enum it takes as long as the rest of `region_of`
+_NO_LINKS: Final[Mapping[str, str]] = {}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
@@ -55,15 +56,17 @@ def render(
     event: Mapping[str, Any],
     tenant: Mapping[str, Any],
     region: Region,
+    links: Mapping[str, str] = _NO_LINKS,
 ) -> Rendered:
     """Render one delivery; raises RenderError and nothing else. The keys of the mappings are those templates use:
     `recipient` userId, email, phone, locale, timezone, attributes (an empty one is as missing as null); `event` id, type,
-    priority, metadata, createdAt; `tenant` slug, name. `region` is how dates and numbers are formatted.
+    priority, metadata, createdAt; `tenant` slug, name. `region` is how dates and numbers are formatted; `links` has those of
+    `version.links` that there are.
     """
     if broken := version.broken or (version.layout.broken if version.layout else ""):
         raise RenderError("render_error", broken)
     known = {key: value for key, value in recipient.items() if value != ""}
-    variables = {"data": data, "recipient": known, "event": event, "tenant": tenant}
+    variables = {"data": data, "recipient": known, "event": event, "tenant": tenant, **links}
     for name, stand_in in version.variables:
         value = data.get(name)
         if value is None:

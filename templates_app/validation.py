@@ -13,7 +13,7 @@ from liquid import Environment
 
 from templates_app.errors import Problem
 from templates_app.liquid import HTML, TEXT, Source, SourceError, argument_faults, line_at, parse
-from templates_app.names import VARIABLE_PATTERN
+from templates_app.names import LINKS, VARIABLE_PATTERN
 from tenants.vocabulary import Channel
 
 RESERVED: Final[Mapping[str, frozenset[str] | None]] = {
@@ -21,6 +21,7 @@ RESERVED: Final[Mapping[str, frozenset[str] | None]] = {
     "event": frozenset({"id", "type", "priority", "metadata", "createdAt"}),
     "tenant": frozenset({"slug", "name"}),
     "data": None,
+    **dict.fromkeys(LINKS, frozenset[str]()),
 }
 """Always there, with their fields; `data` is the event's whole data."""
 
@@ -163,5 +164,5 @@ def _undeclared_message(path: Sequence[Any], declared: set[str]) -> str:
     fields = RESERVED[root]
     key = path[1] if len(path) > 1 else None
     if fields is not None and isinstance(key, str) and key not in fields and key not in {"size", "first", "last"}:
-        return f"{root} has no {key}; it has {', '.join(sorted(fields))}"
+        return f"{root} has no {key}; it has {', '.join(sorted(fields)) or 'no fields'}"
     return ""

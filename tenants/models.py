@@ -58,6 +58,7 @@ class Tenant(models.Model):
     )
     user_token_secret = EncryptedTextField(default=new_token_secret, editable=False)
     webhook_secret = EncryptedTextField(default=new_token_secret, editable=False)
+    link_secret = EncryptedTextField(default=new_token_secret, editable=False)
     created_at = models.DateTimeField(default=now, editable=False)
 
     class Meta:

@@ -40,6 +40,8 @@ class Message:
     """The tenant's account that is asked; None for the installation's own."""
     expires_at: datetime | None = None
     """It is not begun at this time or later."""
+    unsubscribe_url: str = ""
+    """E-mail: what takes its recipient off such mail at once; empty for what one cannot be taken off."""
 
     @property
     def address(self) -> str:

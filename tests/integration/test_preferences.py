@@ -29,6 +29,7 @@ def test_a_preference_is_set_changed_listed_and_removed(api):
         "quietHoursStart": "22:00",
         "quietHoursEnd": "07:00",
         "delivery": "immediate",
+        "source": None,
         "createdAt": preference["createdAt"],
         "updatedAt": preference["updatedAt"],
     }

@@ -12,6 +12,7 @@ import pytest
 from django.core.exceptions import ImproperlyConfigured
 
 from config.environment import KNOWN, parse, read_environment
+from config.public_url import check_public_url
 from config.sources import gather, generate_keys, read_file
 from config.stack.paths import PROJECT_DIR, stack_paths
 from config.stack.running import AlreadyRunningError, RunningFile
@@ -50,6 +51,11 @@ def settings(stack, **values):
         ("PORT", "-1"),
         ("PUBLIC_URL", "example.com"),
         ("PUBLIC_URL", "https://"),
+        ("PUBLIC_URL", "ftp://example.com"),
+        ("PUBLIC_URL", "https://example.com/?a=b"),
+        ("PUBLIC_URL", "https://example.com/#top"),
+        ("PUBLIC_URL", "https://user@example.com"),
+        ("PUBLIC_URL", "https://example.com/a//b"),
         ("DATABASE_URL", "mysql://u@h/db"),
         ("DATABASE_URL", "postgresql://u@h"),
         ("DATABASE_URL", "postgresql://u@h:port/db"),
@@ -324,3 +330,16 @@ def test_the_example_file_names_settings_only():
     named = {line.removeprefix("#").partition("=")[0].strip() for line in lines if re.match(r"#?[A-Z_]+=", line)}
     assert named - {"POSTGRES_PASSWORD", "HTTP_PORT", "WEB_CONCURRENCY"} <= KNOWN
     assert {"SECRET_KEY", "ENCRYPTION_KEYS", "ALLOWED_HOSTS"} <= named
+
+
+@pytest.mark.parametrize(
+    ("debug", "url", "warnings"),
+    [
+        (False, "https://notify.example.com", 0),
+        (False, "http://notify.example.com", 1),
+        (True, "http://127.0.0.1:8000", 0),
+    ],
+)
+def test_in_production_links_are_to_lead_to_https(settings, debug, url, warnings):
+    settings.DEBUG, settings.PUBLIC_URL = debug, url
+    assert len(check_public_url(app_configs=None)) == warnings

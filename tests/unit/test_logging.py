@@ -278,3 +278,13 @@ def test_the_request_id_is_the_callers_if_it_is_one(lines, given, kept):
     assert (response["X-Request-ID"] == given) is kept
     lines.logger.info("after")
     assert "request_id" not in lines()[1]
+
+
+def test_what_opens_a_recipients_page_is_left_out(lines):
+    token = "lgLOawHXdgGqbmV3c2xldHRlcqNhZGGgN1eV2E4ZDTcSit_C-oJvwQ"
+    preference = "/api/preferences/01a1ff35-fea1-76cc-9315-11e13632575d"
+    lines.logger.warning("Not Found: /u/%s", token)
+    lines.logger.warning("Gone: https://notify.example.com/preferences/%s?saved", token)
+    lines.logger.warning("Not Found: %s", preference)
+    assert token not in lines.text()
+    assert preference in lines.text()

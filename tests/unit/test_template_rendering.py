@@ -286,3 +286,29 @@ def test_the_store_keeps_what_was_used_last():
     assert [store.get(key) for key in ("a", "c", "huge")] == [None, None, 4]
     store.clear()
     assert store.get("huge") is None
+
+
+def test_links_are_only_asked_for_by_what_mentions_them():
+    layout = {"text": "{{ content }} {% if true %}{{ preferences_url }}{% endif %}"}
+    assert compiled("Hi", "Hello").links == frozenset()
+    assert compiled("Hi", "{{ unsubscribe_url }}").links == {"unsubscribe_url"}
+    assert compiled("Hi", "Hello", layout=layout).links == {"preferences_url"}
+
+
+def test_a_link_stands_where_it_is_mentioned_layout_included():
+    links = {"unsubscribe_url": "https://example.com/u/a-_9"}
+    version = compiled("Hi", "Off: {{ unsubscribe_url }}", layout={"text": "{{ content }} ({{ unsubscribe_url }})"})
+    words = render(version, data={}, **PEOPLE, links=links)
+    assert words.body == "Off: https://example.com/u/a-_9 (https://example.com/u/a-_9)"
+    html = compiled("Hi", html='<a href="{{ unsubscribe_url }}">off</a>')
+    assert render(html, data={}, **PEOPLE, links=links).html == '<a href="https://example.com/u/a-_9">off</a>'
+
+
+def test_a_link_that_cannot_be_made_is_missing():
+    assert refused(compiled("Hi", "{{ unsubscribe_url }}")).variable == "unsubscribe_url"
+
+
+def test_a_version_from_before_that_declared_such_a_name_keeps_its_meaning():
+    version = compiled("Hi", "{{ unsubscribe_url }}", variables=["unsubscribe_url"])
+    words = render(version, data={"unsubscribe_url": "the event's"}, **PEOPLE, links={"unsubscribe_url": "ours"})
+    assert words.body == "the event's"

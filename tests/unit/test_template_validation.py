@@ -176,3 +176,11 @@ def test_any_text_is_parsed_or_refused_with_a_line(text):
     except SourceError as error:
         line = error.line
     assert 1 <= line <= text.count("\n") + 1
+
+
+def test_links_are_there_and_cannot_be_declared():
+    assert check_content(Channel.SMS, Content(body="{{ unsubscribe_url }} {{ preferences_url }}")) == []
+    (problem,) = check_content(Channel.SMS, Content(body="Hello", variables=["unsubscribe_url"]))
+    assert (problem.field, problem.code) == ("variables[0].name", "reserved")
+    (problem,) = check_content(Channel.SMS, Content(body="{{ unsubscribe_url.path }}"))
+    assert problem.message == "line 1: unsubscribe_url has no path; it has no fields"
