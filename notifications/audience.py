@@ -128,7 +128,7 @@ def _own_source(event: ClaimedEvent) -> Source | None:
 
 def _called_for(event: ClaimedEvent, rules: Sequence[Rule], own: Source | None, heard: list[Heard] | None) -> list[Source]:
     """What the matching rules ask for; a recipient named in the event stands, and the rules say how to reach it."""
-    variables = _variables(event)
+    variables = variables_of(event)
     sources: list[Source] = []
     for rule in rules:
         source, error = _asked(rule, event, variables, own)
@@ -161,7 +161,7 @@ def _asked(
     return source, None
 
 
-def _variables(event: ClaimedEvent) -> dict[str, Any]:
+def variables_of(event: ClaimedEvent) -> dict[str, Any]:
     return {
         "payload": msgspec.json.decode(event.data),
         "event": {

@@ -10,6 +10,7 @@ import msgspec
 
 from notifications.audience import PAGE, Page, Source, page_at, reason_for_nothing, sources_of
 from notifications.claims import Claim, ClaimedEvent
+from notifications.heartbeats.seeing import see, watches_of
 from notifications.surroundings import DeclaredType, Surroundings, surroundings_of
 from notifications.wire import Chunk, Target, Work
 from preferences.selectors import Contact, TopicRequest, recipients_by_user, topic_pages
@@ -70,6 +71,8 @@ def expand(claim: Claim, events: Sequence[ClaimedEvent]) -> tuple[Chunk, list[Cl
         expanded.append(one)
     _read_topics(expanded)
     contacts = _load_contacts(expanded)
+    if surroundings.have_heartbeats:
+        see([one.event for one in expanded], watches_of(surroundings.tenants))
     return _chunk(claim, expanded, contacts, surroundings), list(events[len(expanded) :])
 
 

@@ -7,8 +7,11 @@ from django.db import models
 from django.utils.timezone import now
 from uuid_utils.compat import uuid7
 
+from notifications.heartbeats.models import Heartbeat, HeartbeatKey
 from tenants.models import Tenant, TenantQuerySet, TenantScopedModel
 from tenants.vocabulary import Channel, Coded, Priority
+
+__all__ = ["Event", "EventStatus", "EventType", "Heartbeat", "HeartbeatKey", "Rule"]
 
 
 class EventType(TenantScopedModel):

@@ -46,7 +46,11 @@ def _pattern(pattern: str) -> re.Pattern[str]:
 
 def is_for(rule: Rule, event_type: str) -> bool:
     """Whether the rule's pattern matches an event type."""
-    return _pattern(rule.event_type).match(event_type) is not None
+    return pattern_matches(rule.event_type, event_type)
+
+
+def pattern_matches(pattern: str, event_type: str) -> bool:
+    return _pattern(pattern).match(event_type) is not None
 
 
 def matches(rule: Rule, event_type: str, variables: Mapping[str, Any]) -> bool:

@@ -23,16 +23,19 @@ class DeclaredType(msgspec.Struct, frozen=True):
     default_channels: list[int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Surroundings:
     tenants: dict[int, TenantFacts]
     rules: dict[int, list[Rule]]
     event_types: dict[tuple[int, str], DeclaredType]
+    have_heartbeats: bool = False
+    """Whether any of the tenants has an active one."""
 
 
 # By hand, as all that every chunk runs: for one urgent event, making two statements from querysets takes longer than both.
 _FACTS = """
 SELECT t.id, t.slug, t.name, t.default_locale, t.default_channels, t.timezone,
+    EXISTS (SELECT FROM notifications_heartbeat WHERE tenant_id = ANY(%(tenant_ids)s::bigint[]) AND is_active),
     d.name, d.category, d.required, d.default_enabled, d.default_channels
 FROM tenants_tenant t LEFT JOIN notifications_eventtype d ON d.tenant_id = t.id AND d.name = ANY(%(names)s::text[])
 WHERE t.id = ANY(%(tenant_ids)s::bigint[])
@@ -51,7 +54,7 @@ def surroundings_of(events: Iterable[tuple[int, str]], *, asked_rules: Iterable[
                 "names": text_array({name for _, name in wanted}),
             },
         )
-        for tenant_id, slug, name, locale, channels, timezone, declared, *facts in cursor.fetchall():
+        for tenant_id, slug, name, locale, channels, timezone, found.have_heartbeats, declared, *facts in cursor.fetchall():
             found.tenants[tenant_id] = TenantFacts(slug, name, locale, channels, timezone)
             if declared is not None:
                 found.event_types[tenant_id, declared] = DeclaredType(*facts)

@@ -8,12 +8,15 @@ from deliveries import bells
 from deliveries.claims import channels_with_due_deliveries
 from deliveries.status_webhooks.claims import messages_are_due
 from notifications.claims import events_are_due
+from notifications.heartbeats.sweeping import sweep_heartbeats
 
 
 def sweep(*, now: datetime) -> None:
-    """Three statements, however much is waiting. Running it twice at once only rings twice."""
+    """Four statements, however much is waiting. Running it twice at once only rings twice."""
     if events_are_due(now=now):
         bells.ring_enrich()
     bells.ring_all(channels_with_due_deliveries(now=now))
     if messages_are_due():
         bells.ring_status_webhooks()
+    if sweep_heartbeats(now=now):
+        bells.ring_enrich()
