@@ -60,6 +60,8 @@ def expand(claim: Claim, events: Sequence[ClaimedEvent]) -> tuple[Chunk, list[Cl
     # Rules are asked for what the event leaves open.
     open_tenants = [event.tenant_id for event in events if event.channels is None or _nobody(event)]
     surroundings = surroundings_of([(event.tenant_id, event.event_type) for event in events], asked_rules=open_tenants)
+    if surroundings.have_heartbeats:
+        see(events, watches_of(surroundings.tenants))
     expanded: list[_Expanded] = []
     targets = size = 0
     for event in events:
@@ -71,8 +73,6 @@ def expand(claim: Claim, events: Sequence[ClaimedEvent]) -> tuple[Chunk, list[Cl
         expanded.append(one)
     _read_topics(expanded)
     contacts = _load_contacts(expanded)
-    if surroundings.have_heartbeats:
-        see([one.event for one in expanded], watches_of(surroundings.tenants))
     return _chunk(claim, expanded, contacts, surroundings), list(events[len(expanded) :])
 
 

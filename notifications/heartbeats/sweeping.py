@@ -78,7 +78,7 @@ FROM notifications_heartbeat h JOIN tenants_tenant t ON t.id = h.tenant_id, LATE
     SELECT min(one.due_at) AS since FROM generate_series(0, 3) AS class (priority), LATERAL (
         SELECT e.due_at, e.event_type, row_number() OVER (ORDER BY e.due_at) AS place FROM (
             SELECT e.due_at, e.event_type FROM notifications_event e
-            WHERE e.status = 0 AND e.priority = class.priority AND e.tenant_id = h.tenant_id AND e.due_at <= %(now)s
+            WHERE e.status = 0 AND e.priority = class.priority AND e.tenant_id = h.tenant_id AND e.due_at <= %(now)s AND e.cursor = 0
             ORDER BY e.due_at LIMIT %(looked_at)s
         ) e
     ) one
