@@ -42,7 +42,7 @@ WITH beat AS (
 ), fresh AS (
     SELECT b.heartbeat_id, b.key, row_number() OVER (PARTITION BY b.heartbeat_id ORDER BY b.key) AS place FROM beat b
     WHERE NOT EXISTS (SELECT FROM notifications_heartbeatkey k WHERE k.heartbeat_id = b.heartbeat_id AND k.key = b.key)
-), room AS (
+), room AS MATERIALIZED (
     SELECT one.heartbeat_id, %(most)s - (
         SELECT count(*) FROM notifications_heartbeatkey k WHERE k.heartbeat_id = one.heartbeat_id
     ) AS places

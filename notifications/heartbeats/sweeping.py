@@ -17,7 +17,7 @@ from notifications.heartbeats.deadlines import HELD, Verdict, judge
 from notifications.heartbeats.events import Raised, in_words, store_raised
 from tenants.columns import bool_array, time_array, uuid_array
 
-AT_ONCE: Final = 2000
+AT_ONCE: Final = 1000
 """Keys in a transaction; the others follow in the next turn, a second later."""
 _LOOKED_AT: Final = 1000
 """Waiting events of a tenant, in each class of priority, among which beats are looked for. Behind them, any may be one."""
@@ -78,7 +78,8 @@ FROM notifications_heartbeat h JOIN tenants_tenant t ON t.id = h.tenant_id, LATE
     SELECT min(one.due_at) AS since FROM generate_series(0, 3) AS class (priority), LATERAL (
         SELECT e.due_at, e.event_type, row_number() OVER (ORDER BY e.due_at) AS place FROM (
             SELECT e.due_at, e.event_type FROM notifications_event e
-            WHERE e.status = 0 AND e.priority = class.priority AND e.tenant_id = h.tenant_id AND e.due_at <= %(now)s AND e.cursor = 0
+            WHERE e.status = 0 AND e.priority = class.priority AND e.tenant_id = h.tenant_id AND e.due_at <= %(now)s
+                AND e.cursor = 0
             ORDER BY e.due_at LIMIT %(looked_at)s
         ) e
     ) one
