@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,8 +21,10 @@ import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from config.public_url import checked_public_url
+from config.service_account import service_account
 from config.sources import gather
 from config.stack.paths import PROJECT_DIR, StackPaths
+from tenants.throttling.limits import RateLimit, parse_rate_limit
 
 KNOWN = frozenset(
     {
@@ -50,6 +51,8 @@ KNOWN = frozenset(
         "TRUST_PROXY_HEADERS",
         "WEBHOOK_ALLOWED_NETWORKS",
         "BACKLOG_LIMIT",
+        "API_RATE_LIMIT",
+        "USER_RATE_LIMIT",
         "LOG_LEVEL",
         "LOG_FORMAT",
         "LOCAL_STATE_DIR",
@@ -95,6 +98,8 @@ class Environment:
     telegram_api_url: str
     webhook_allowed_networks: tuple[str, ...]
     backlog_limit: int
+    api_rate_limit: RateLimit | None
+    user_rate_limit: RateLimit | None
     log_level: str
     log_format: str
     metrics_dir: Path
@@ -133,12 +138,14 @@ def parse(source: Mapping[str, str], *, stack: StackPaths) -> Environment:
         twilio_auth_token=source.get("TWILIO_AUTH_TOKEN", ""),
         twilio_from_number=_twilio_sender(source),
         twilio_api_url=_url(source, "TWILIO_API_URL", _HTTP),
-        fcm_credentials=_fcm_credentials(source),
+        fcm_credentials=service_account(source.get("FCM_CREDENTIALS", "")),
         fcm_api_url=_url(source, "FCM_API_URL", _HTTP),
         telegram_bot_token=_telegram_token(source),
         telegram_api_url=_url(source, "TELEGRAM_API_URL", _HTTP),
         webhook_allowed_networks=_networks(source),
         backlog_limit=_number(source, "BACKLOG_LIMIT", 1_000_000, 1_000_000_000),
+        api_rate_limit=_rate_limit(source, "API_RATE_LIMIT", default="60000/minute"),
+        user_rate_limit=_rate_limit(source, "USER_RATE_LIMIT", default="600/minute"),
         log_level=_one_of(source, "LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), default="INFO"),
         log_format=_one_of(source, "LOG_FORMAT", ("json", "console"), default="json"),
         metrics_dir=PROJECT_DIR / (source.get("PROMETHEUS_MULTIPROC_DIR") or stack.metrics),
@@ -216,6 +223,14 @@ def _number(source: Mapping[str, str], name: str, default: int, most: int) -> in
     if not (value.isascii() and value.isdecimal()) or not 0 < int(value) <= most:
         raise ImproperlyConfigured(f"{name} must be a number from 1 to {most}, not {value!r}")
     return int(value)
+
+
+def _rate_limit(source: Mapping[str, str], name: str, *, default: str) -> RateLimit | None:
+    """None where it is off."""
+    try:
+        return parse_rate_limit(source.get(name) or default)
+    except ValueError as error:
+        raise ImproperlyConfigured(f"{name} {error}") from None
 
 
 def _hosts(source: Mapping[str, str]) -> tuple[str, ...]:
@@ -317,27 +332,6 @@ def _telegram_token(source: Mapping[str, str]) -> str:
     if value and not re.fullmatch(r"\d+:[A-Za-z0-9_-]+", value):
         raise ImproperlyConfigured("TELEGRAM_BOT_TOKEN must look like 123456789:AAE…, as @BotFather gives it")
     return value
-
-
-def _fcm_credentials(source: Mapping[str, str]) -> Mapping[str, Any] | None:
-    """A service account, as JSON or as the path of a file that holds it."""
-    value = source.get("FCM_CREDENTIALS", "").strip()
-    if not value:
-        return None
-    if not value.startswith("{"):
-        try:
-            value = (PROJECT_DIR / value).read_text()
-        except (OSError, ValueError) as error:
-            raise ImproperlyConfigured(f"FCM_CREDENTIALS names a file that cannot be read: {value}") from error
-    try:
-        account = json.loads(value)
-    except ValueError as error:
-        raise ImproperlyConfigured(f"FCM_CREDENTIALS is not JSON: {error}") from error
-    fields = account.keys() if isinstance(account, dict) else set()
-    missing = {"project_id", "client_email", "private_key", "token_uri"} - fields
-    if missing:
-        raise ImproperlyConfigured(f"FCM_CREDENTIALS is not a service account: {', '.join(sorted(missing))} missing")
-    return dict(account)
 
 
 def _networks(source: Mapping[str, str]) -> tuple[str, ...]:

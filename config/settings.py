@@ -49,6 +49,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "config.operations.http_metrics.RequestMetricsMiddleware",
     "config.logging.RequestContextMiddleware",
+    "tenants.throttling.requests.RateLimitHeadersMiddleware",
     "tenants.http.limits.StatementLimitMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -141,7 +142,8 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = not DEBUG
 SECURE_SSL_REDIRECT = False  # TLS ends at the proxy; health checks and workers on the inside speak plain HTTP
 SILENCED_SYSTEM_CHECKS = ["security.W008", "security.W019"]  # no redirect to HTTPS, frames of our own; see beside
 X_FRAME_OPTIONS = "SAMEORIGIN"  # the admin previews HTML bodies in a sandboxed frame
-if ENV.trust_proxy_headers:
+TRUST_PROXY_HEADERS = ENV.trust_proxy_headers
+if TRUST_PROXY_HEADERS:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     USE_X_FORWARDED_HOST = True
 
@@ -168,6 +170,10 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SCHEMA_PATH_PREFIX": "/api",
     "COMPONENT_SPLIT_REQUEST": True,
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "tenants.http.openapi.with_headers",
+    ],
     # Choices that several fields share, or that share a field's name with others.
     "ENUM_NAME_OVERRIDES": {
         "Channel": "tenants.vocabulary.Channel.api_names",
@@ -198,6 +204,8 @@ TELEGRAM_BOT_TOKEN = ENV.telegram_bot_token
 TELEGRAM_API_URL = ENV.telegram_api_url
 WEBHOOK_ALLOWED_NETWORKS = list(ENV.webhook_allowed_networks)
 BACKLOG_LIMIT = ENV.backlog_limit
+API_RATE_LIMIT = ENV.api_rate_limit
+USER_RATE_LIMIT = ENV.user_rate_limit
 
 LOGGING_CONFIG = "config.logging.configure"
 LOGGING = {"level": ENV.log_level, "format": ENV.log_format}

@@ -14,6 +14,7 @@ from tenants.http.problems import not_found
 urlpatterns = [
     path("admin/", admin.site.urls),
     path("api/", include("notifications.urls")),
+    path("api/", include("notifications.heartbeats.urls")),
     path("api/", include("deliveries.urls")),
     path("api/", include("deliveries.inbox.urls")),
     path("api/", include("deliveries.receipts.urls")),

@@ -27,6 +27,7 @@ from deliveries.explanations import sentence
 from deliveries.selectors import events_of_user, every_tenant
 from notifications.dry_run import try_rule
 from notifications.forms import EventTypeForm, RuleForm, names_of
+from notifications.heartbeats import admin as heartbeats
 from notifications.models import Event, EventStatus, EventType, Rule
 from notifications.rule_trial_forms import TryForm, in_words
 from notifications.selectors import MOST_SHOWN, deliveries_of_event, progress_of, timeline
@@ -34,6 +35,8 @@ from notifications.services import cancel_event, replay_events
 from tenants.dialogs import confirmation, leave_for
 from tenants.keyset import CreatedFilter, KeysetModelAdmin, NamedTypeFilter
 from tenants.read_only import ReadOnlyAdmin
+
+__all__ = ["heartbeats"]  # registered by being imported
 
 _NEWEST_OF_A_USER = 500
 _STATUS_COLOURS = {"accepted": "info", "processed": "success", "expired": "warning", "failed": "danger"}

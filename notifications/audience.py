@@ -152,7 +152,7 @@ def _called_for(
     event: ClaimedEvent, rules: Sequence[Rule], own: Source | None, members: Members, heard: list[Heard] | None
 ) -> list[Source]:
     """What the matching rules ask for; a recipient named in the event stands, and the rules say how to reach it."""
-    variables = _variables(event)
+    variables = variables_of(event)
     sources: list[Source] = []
     for rule in rules:
         source, error = _asked(rule, event, variables, own, members)
@@ -206,7 +206,7 @@ def _asked(
     return source, None
 
 
-def _variables(event: ClaimedEvent) -> dict[str, Any]:
+def variables_of(event: ClaimedEvent) -> dict[str, Any]:
     return {
         "payload": msgspec.json.decode(event.data),
         "event": {

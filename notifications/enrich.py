@@ -8,6 +8,7 @@ from typing import Any
 
 from notifications.audience import PAGE, Members, Page, Source, page_at, reason_for_nothing, sources_of
 from notifications.claims import Claim, ClaimedEvent
+from notifications.heartbeats.seeing import see, watches_of
 from notifications.surroundings import DeclaredType, Surroundings, surroundings_of
 from notifications.wire import Chunk, Target, Work
 from notifications.works import merged, work_of
@@ -59,6 +60,8 @@ def expand(claim: Claim, events: Sequence[ClaimedEvent]) -> tuple[Chunk, list[Cl
     # Rules are asked for what the event leaves open.
     open_tenants = [event.tenant_id for event in events if event.channels is None or _nobody(event)]
     surroundings = surroundings_of([(event.tenant_id, event.event_type) for event in events], asked_rules=open_tenants)
+    if surroundings.have_heartbeats:
+        see(events, watches_of(surroundings.tenants))
     expanded: list[_Expanded] = []
     members = Members()
     targets = size = 0

@@ -10,6 +10,7 @@ from django.utils.timezone import now
 from uuid_utils.compat import uuid7
 
 from notifications.digests.models import Digest, DigestSchedule
+from notifications.heartbeats.models import Heartbeat, HeartbeatKey
 from notifications.holds.models import Hold
 from notifications.limits.models import Limit
 from notifications.options import LONGEST_DELAY_S
@@ -17,7 +18,18 @@ from preferences.models import DeliveryMode
 from tenants.models import Tenant, TenantQuerySet, TenantScopedModel
 from tenants.vocabulary import Channel, Coded, Priority
 
-__all__ = ["Digest", "DigestSchedule", "Event", "EventStatus", "EventType", "Hold", "Limit", "Rule"]
+__all__ = [
+    "Digest",
+    "DigestSchedule",
+    "Event",
+    "EventStatus",
+    "EventType",
+    "Heartbeat",
+    "HeartbeatKey",
+    "Hold",
+    "Limit",
+    "Rule",
+]
 
 
 class EventType(TenantScopedModel):

@@ -23,11 +23,13 @@ class DeclaredType(msgspec.Struct, frozen=True):
     default_channels: list[int]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Surroundings:
     tenants: dict[int, TenantFacts]
     rules: dict[int, list[Rule]]
     event_types: dict[tuple[int, str], DeclaredType]
+    have_heartbeats: bool = False
+    """Whether any of the tenants has an active one."""
 
 
 # By hand, as all that every chunk runs: for one urgent event, making two statements from querysets takes longer than both.
@@ -47,10 +49,15 @@ SELECT t.id, t.slug, t.name, t.default_locale, t.default_channels, t.timezone, t
         ) ORDER BY l.id)::text
         FROM notifications_limit l WHERE l.tenant_id = t.id AND l.is_active
     ),
+    EXISTS (SELECT FROM notifications_heartbeat WHERE tenant_id = ANY(%(tenant_ids)s::bigint[]) AND is_active),
     d.name, d.category, d.required, d.default_enabled, d.default_channels
 FROM tenants_tenant t LEFT JOIN notifications_eventtype d ON d.tenant_id = t.id AND d.name = ANY(%(names)s::text[])
 WHERE t.id = ANY(%(tenant_ids)s::bigint[])
 """
+
+
+_OF_TENANT = 11
+"""The columns that speak of the tenant; the others are of an event type."""
 
 
 def _schedules(text: str | None) -> tuple[DigestPlan, ...]:
@@ -74,11 +81,12 @@ def surroundings_of(events: Iterable[tuple[int, str]], *, asked_rules: Iterable[
             },
         )
         for row in cursor.fetchall():
-            tenant_id, slug, name, locale, channels, timezone, link_secret, hours, schedules, limits, declared, *facts = row
+            (tenant_id, *tenant, schedules, limits, found.have_heartbeats), (declared, *facts) = (
+                row[:_OF_TENANT],
+                row[_OF_TENANT:],
+            )
             if tenant_id not in found.tenants:
-                found.tenants[tenant_id] = TenantFacts(
-                    slug, name, locale, channels, timezone, link_secret, hours, _schedules(schedules), _limits(limits)
-                )
+                found.tenants[tenant_id] = TenantFacts(*tenant, schedules=_schedules(schedules), limits=_limits(limits))
             if declared is not None:
                 found.event_types[tenant_id, declared] = DeclaredType(*facts)
     return found

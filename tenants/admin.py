@@ -62,12 +62,12 @@ class ApiKeyAdmin(ModelAdmin):
     readonly_fields = ("tenant", "prefix", "state", "created_at", "last_used_at", "revoked_at")
     fieldsets = (
         (None, {"fields": (("prefix", "state"), ("tenant", "name"))}),
-        ("What it may do", {"fields": ("scopes", "sandbox", "expires_at")}),
+        ("What it may do", {"fields": ("scopes", "sandbox", ("rate_limit", "expires_at"))}),
         ("History", {"fields": (("created_at", "last_used_at", "revoked_at"),)}),
     )
     add_fieldsets = (
         (None, {"fields": (("tenant", "name"),)}),
-        ("What it may do", {"fields": ("scopes", "sandbox", "expires_at")}),
+        ("What it may do", {"fields": ("scopes", "sandbox", ("rate_limit", "expires_at"))}),
     )
     actions: ClassVar = ["revoke_selected"]
     actions_detail: ClassVar = ["revoke"]
@@ -97,6 +97,7 @@ class ApiKeyAdmin(ModelAdmin):
             scopes=[Scope(scope) for scope in obj.scopes],
             name=obj.name,
             sandbox=obj.sandbox,
+            rate_limit=obj.rate_limit,
             expires_at=obj.expires_at,
         )
         obj.pk, obj.prefix, obj.created_at = key.pk, key.prefix, key.created_at

@@ -9,6 +9,7 @@ from rest_framework.request import Request
 from tenants.models import ApiKey, Tenant
 from tenants.principal import Principal
 from tenants.selectors import InvalidCredential, api_key_by_text, user_of_token
+from tenants.throttling import requests as throttling
 from tenants.vocabulary import Scope
 
 _USE_RECORDED_EVERY_S = 60
@@ -24,7 +25,9 @@ class ApiKeyAuthentication(authentication.BaseAuthentication):
         try:
             key = api_key_by_text(text)
         except InvalidCredential as error:
+            throttling.count_failure(request._request)
             raise exceptions.AuthenticationFailed(str(error)) from error
+        throttling.count_key(request._request, key)
         _record_use(key)
         principal = Principal(
             tenant=key.tenant,
@@ -48,7 +51,9 @@ class UserTokenAuthentication(authentication.BaseAuthentication):
         try:
             tenant, user_id = user_of_token(token.strip())
         except InvalidCredential as error:
+            throttling.count_failure(request._request)
             raise exceptions.AuthenticationFailed(str(error)) from error
+        throttling.count_user(request._request, tenant, user_id)
         return Principal(tenant=tenant, user_id=user_id, sandbox=tenant.sandbox, name=user_id), token
 
     def authenticate_header(self, request: Request) -> str:
@@ -62,6 +67,7 @@ class StaffSessionAuthentication(authentication.SessionAuthentication):
         user = getattr(request._request, "user", None)
         if user is None or not user.is_active or not user.is_superuser:
             return None
+        throttling.count_staff(request._request, user.pk)
         self.enforce_csrf(request)
         tenants = Tenant.objects.filter(is_active=True)
         slug = request.headers.get("X-Tenant", "")

@@ -39,5 +39,5 @@ class ApiKeyForm(forms.ModelForm):  # type: ignore[type-arg]
 
     class Meta:
         model = ApiKey
-        fields = ("tenant", "name", "scopes", "sandbox", "expires_at")
+        fields = ("tenant", "name", "scopes", "sandbox", "rate_limit", "expires_at")
         help_texts = {"name": "Who uses it: the application's name, say.", "expires_at": "Empty: never."}

@@ -14,6 +14,7 @@ from django.utils.timezone import now
 from uuid_utils.compat import uuid7
 
 from tenants.fields import EncryptedJSONField, EncryptedTextField
+from tenants.throttling.limits import validate_rate_limit
 from tenants.vocabulary import Channel, Scope
 
 ModelT_co = TypeVar("ModelT_co", bound=models.Model, covariant=True)
@@ -93,6 +94,12 @@ class ApiKey(TenantScopedModel):
     key_hash = models.BinaryField(max_length=32, unique=True, editable=False)
     scopes = ArrayField(models.CharField(max_length=32, choices=[(scope.value, scope.value) for scope in Scope]))
     sandbox = models.BooleanField(default=False, help_text="What this key posts is recorded and never sent.")
+    rate_limit = models.CharField(
+        max_length=20,
+        blank=True,
+        validators=[validate_rate_limit],
+        help_text="Requests, such as 600/minute or 50/second, or off. Empty: the installation's limit.",
+    )
     created_at = models.DateTimeField(default=now, editable=False)
     last_used_at = models.DateTimeField(null=True, editable=False)
     expires_at = models.DateTimeField(null=True, blank=True)

@@ -31,7 +31,13 @@ def hash_key(key: str) -> bytes:
 
 
 def create_api_key(
-    *, tenant: Tenant, scopes: Iterable[Scope], name: str = "", sandbox: bool = False, expires_at: datetime | None = None
+    *,
+    tenant: Tenant,
+    scopes: Iterable[Scope],
+    name: str = "",
+    sandbox: bool = False,
+    rate_limit: str = "",
+    expires_at: datetime | None = None,
 ) -> tuple[ApiKey, str]:
     """A new key and its text, which is shown this once and kept nowhere."""
     text = KEY_PREFIX + secrets.token_urlsafe(32)
@@ -42,6 +48,7 @@ def create_api_key(
         key_hash=hash_key(text),
         scopes=[scope.value for scope in scopes],
         sandbox=sandbox,
+        rate_limit=rate_limit,
         expires_at=expires_at,
     )
     return key, text

@@ -12,7 +12,7 @@ from factory.django import DjangoModelFactory
 
 from deliveries.models import Attempt, AttemptOutcome, Delivery, Receipt, ReceiptKind
 from deliveries.states import Status
-from notifications.models import DigestSchedule, Event, EventType, Limit, Rule
+from notifications.models import DigestSchedule, Event, EventType, Heartbeat, Limit, Rule
 from preferences.models import Device, Preference, Recipient, Suppression, Topic
 from templates_app.models import Template, TemplateVersion
 from tenants.ids import first_id_at
@@ -87,6 +87,20 @@ class RuleFactory(DjangoModelFactory):
     name = factory.Sequence(lambda n: f"rule {n}")
     event_type = "order.*"
     channels = [Channel.IN_APP.value]
+
+
+class HeartbeatFactory(DjangoModelFactory):
+    """One that watches already, as after the first sweep."""
+
+    class Meta:
+        model = Heartbeat
+
+    tenant = factory.SubFactory(TenantFactory)
+    name = factory.Sequence(lambda n: f"heartbeat {n}")
+    event_type = "backup.*"
+    key = "payload.machine"
+    every_s = 600
+    is_watching = True
 
 
 class TemplateFactory(DjangoModelFactory):

@@ -15,7 +15,11 @@ _GROUPS: Final[dict[str, dict[str, str]]] = {
         "deliveries.Delivery": "outgoing_mail",
         "deliveries.StatusMessage": "published_with_changes",
     },
-    "Routing": {"notifications.EventType": "category", "notifications.Rule": "alt_route"},
+    "Routing": {
+        "notifications.EventType": "category",
+        "notifications.Rule": "alt_route",
+        "notifications.Heartbeat": "cardiology",
+    },
     "Words": {"templates_app.Template": "edit_note", "templates_app.Layout": "web"},
     "People": {
         "preferences.Recipient": "person",

@@ -21,6 +21,27 @@ from tenants.http.serializers import CamelSerializer
 _API_KEY, _USER_TOKEN, _STAFF_SESSION = "apiKey", "userToken", "staffSession"
 
 
+_COUNT = {"type": "integer", "minimum": 0}
+RATE_LIMIT_HEADERS: dict[str, dict[str, Any]] = {
+    "RateLimit-Limit": {"description": "How many requests the caller may make at once.", "schema": _COUNT},
+    "RateLimit-Remaining": {"description": "How many of them are left.", "schema": _COUNT},
+    "RateLimit-Reset": {
+        "description": "Seconds until all of them are there again.",
+        "schema": _COUNT,
+    },
+    "RateLimit-Policy": {
+        "description": "The limit: `q` requests in `w` seconds.",
+        "schema": {"type": "string"},
+        "example": '"default";q=600;w=60',
+    },
+}
+HEADERS = {
+    "Retry-After": {"description": "Seconds to wait before the next request.", "schema": _COUNT},
+    **RATE_LIMIT_HEADERS,
+}
+"""Components of the document, to which answers refer; absent where the caller has no limit, or it is not known."""
+
+
 class ProblemField(msgspec.Struct, frozen=True):
     """One faulty field."""
 
@@ -112,7 +133,11 @@ class Schema(AutoSchema):
         content = {CONTENT_TYPE: {"schema": self.resolve_serializer(Problem, direction).ref}}  # type: ignore[arg-type]
         for code, description in self._errors():
             responses.setdefault(code, {"description": description})
+        limited = bool(self.view.get_authenticators())
         for code, response in responses.items():
+            if limited and (code == "429" or code.startswith("2")):
+                names = RATE_LIMIT_HEADERS if code != "429" else HEADERS
+                response["headers"] = {name: {"$ref": f"#/components/headers/{name}"} for name in names}
             if code == "default" or (int(code) >= 400 and _is_problem(response, content[CONTENT_TYPE]["schema"])):
                 response["content"] = content
         return responses
@@ -121,6 +146,7 @@ class Schema(AutoSchema):
         if self.view.get_authenticators():
             yield "401", "No credential, or one that is not valid."
             yield "403", "The credential does not reach this."
+            yield "429", "The caller makes too many requests, or too many with a credential that is not valid."
         takes_body = self._get_request_body() is not None  # type: ignore[no-untyped-call]
         if takes_body:
             yield "413", "The body is larger than 512 KB."
@@ -145,3 +171,9 @@ class Schema(AutoSchema):
 def _is_problem(response: dict[str, Any], problem: dict[str, str]) -> bool:
     """Whether an error's body was left to us, or said to be a problem (in the renderer's media type, not its own)."""
     return all(body.get("schema") == problem for body in response.get("content", {}).values())
+
+
+def with_headers(result: dict[str, Any], **_: Any) -> dict[str, Any]:
+    """A hook of drf-spectacular: adds the headers to the document's components."""
+    result["components"]["headers"] = HEADERS
+    return result

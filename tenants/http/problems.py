@@ -72,6 +72,19 @@ class Busy(Unavailable):
     wait = 5
 
 
+class TooManyRequests(exceptions.APIException):
+    """429 (RFC 6585, section 4); nothing was done."""
+
+    status_code = 429
+    default_detail = "Too many requests. Try again after the time in Retry-After."
+    default_code = "too_many_requests"
+
+    def __init__(self, wait: int) -> None:
+        super().__init__()
+        self.wait = wait
+        """Seconds, for `Retry-After`."""
+
+
 class PayloadTooLarge(exceptions.APIException):
     status_code = 413
     default_detail = "The body is larger than 512 KB."

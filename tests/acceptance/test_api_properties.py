@@ -33,6 +33,7 @@ from schemathesis.specs.openapi.checks import (
 from config.operations.probes import beat, probe
 from deliveries.models import AttemptOutcome, Delivery, StatusEndpoint
 from deliveries.states import Status
+from notifications.heartbeats.services import declare_key
 from notifications.models import Event
 from notifications.queues import QUEUES
 from templates_app.models import Layout
@@ -42,6 +43,7 @@ from tenants.vocabulary import Channel, Scope
 from tests.factories import (
     AttemptFactory,
     EventTypeFactory,
+    HeartbeatFactory,
     PreferenceFactory,
     RecipientFactory,
     RuleFactory,
@@ -98,12 +100,16 @@ def make_world() -> World:
     )
     for acted in (account.pk, uuid4(), None):  # one that is there, one deleted since, the installation's
         AttemptFactory(delivery=failed, provider_account_id=acted, outcome=AttemptOutcome.AMBIGUOUS)
+    heartbeat = HeartbeatFactory(tenant=tenant)
+    declare_key(heartbeat, "m1")
     things = {
         "/api/admin/layouts/": {"id": Layout.objects.create(tenant=tenant, name="Brand", html="{{ content }}").pk},
         "/api/admin/templates/": {"id": TemplateFactory(tenant=tenant).pk},
         "/api/deliveries/": {"id": failed.pk},
         "/api/event-types/": {"id": EventTypeFactory(tenant=tenant).pk},
         "/api/events/": {"event_id": event.event_id},
+        "/api/heartbeats/{id}/keys/": {"id": heartbeat.pk, "key": "m1"},
+        "/api/heartbeats/": {"id": heartbeat.pk},
         "/api/inbox/": {"id": item.pk},
         "/api/preferences/{channel}/": {"channel": "email", "event_type": "account"},
         "/api/preferences/": {"preference_id": PreferenceFactory(tenant=tenant, user_id=USER, channel=Channel.SMS).pk},

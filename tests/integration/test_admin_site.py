@@ -38,6 +38,7 @@ def rows(tenant):
     factories.TemplateFactory(tenant=tenant)
     factories.EventTypeFactory(tenant=tenant)
     factories.RuleFactory(tenant=tenant)
+    factories.HeartbeatFactory(tenant=tenant)
     event = factories.EventFactory(tenant=tenant, data={"amount": 12})
     delivery = factories.DeliveryFactory(tenant=tenant, event_id=event.event_id, html="<p>Hi</p>")
     factories.AttemptFactory(delivery=delivery)

@@ -17,6 +17,7 @@ from deliveries.inbox.live import WEBSOCKETS
 from deliveries.models import Delivery
 from deliveries.states import Status
 from tenants.redis import client
+from tenants.throttling.limits import RateLimit
 from tests.conftest import user_client
 from tests.factories import TenantFactory
 from tests.integration.inbox_world import delivered_to_inbox, ids, published, recorded, stored, token, websocket_server
@@ -67,6 +68,16 @@ def test_the_token_may_come_as_a_subprotocol(server, tenant):
     with server.raw(subprotocols=["bearer", token(tenant)]) as browser:
         assert browser.connection.subprotocol == "bearer"
         assert browser.hear()["type"] == "ready"
+
+
+def test_the_limit_on_requests_is_none_on_sockets(server, tenant, settings):
+    settings.USER_RATE_LIMIT = RateLimit(1, 3600)
+    client().flushdb()
+    api = user_client(tenant, "ada")
+    assert [api.get("/api/inbox").status_code for _ in range(2)] == [200, 429]
+    for _ in range(3):
+        with server.browser(token(tenant, "ada")) as browser:
+            assert browser.frames[0]["type"] == "ready"
 
 
 @pytest.mark.parametrize("query", ["", "?token=", "?token=nonsense", "?token=%00%ff", "?token=a.b.c"])

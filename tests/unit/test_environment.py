@@ -16,6 +16,7 @@ from config.public_url import check_public_url
 from config.sources import gather, generate_keys, read_file
 from config.stack.paths import PROJECT_DIR, stack_paths
 from config.stack.running import AlreadyRunningError, RunningFile
+from tenants.throttling.limits import RateLimit
 
 FERNET = base64.urlsafe_b64encode(b"k" * 32).decode()
 LEAST = {"SECRET_KEY": "s" * 50, "ENCRYPTION_KEYS": FERNET, "DEBUG": "true"}
@@ -80,6 +81,10 @@ def settings(stack, **values):
         ("TELEGRAM_API_URL", "h"),
         ("WEBHOOK_ALLOWED_NETWORKS", "10.0.0.0/33"),
         ("WEBHOOK_ALLOWED_NETWORKS", "10.0.0.1/8"),
+        ("API_RATE_LIMIT", "1000"),
+        ("API_RATE_LIMIT", "0/second"),
+        ("USER_RATE_LIMIT", "600/day"),
+        ("USER_RATE_LIMIT", "1000001/minute"),
         ("LOG_LEVEL", "LOUD"),
         ("LOG_FORMAT", "xml"),
     ],
@@ -104,6 +109,13 @@ def test_a_list_as_fcm_credentials_is_no_service_account(stack, tmp_path):
     (tmp_path / "account.json").write_text("[1]")
     with pytest.raises(ImproperlyConfigured, match="FCM_CREDENTIALS is not a service account"):
         settings(stack, FCM_CREDENTIALS=str(tmp_path / "account.json"))
+
+
+def test_limits_on_requests(stack):
+    least = settings(stack)
+    assert (least.api_rate_limit, least.user_rate_limit) == (RateLimit(60_000, 60), RateLimit(600, 60))
+    given = settings(stack, API_RATE_LIMIT="off", USER_RATE_LIMIT="5/s")
+    assert (given.api_rate_limit, given.user_rate_limit) == (None, RateLimit(5, 1))
 
 
 def test_production_needs_hosts_and_a_long_key(stack):
