@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from django.db import connection
@@ -60,12 +61,19 @@ _OF_TENANT = 11
 """The columns that speak of the tenant; the others are of an event type."""
 
 
-def _schedules(text: str | None) -> tuple[DigestPlan, ...]:
-    return () if text is None else msgspec.json.decode(text, type=tuple[DigestPlan, ...])
-
-
-def _limits(text: str | None) -> tuple[LimitPlan, ...]:
-    return () if text is None else msgspec.json.decode(text, type=tuple[LimitPlan, ...])
+def _tenant(*columns: Any) -> TenantFacts:
+    slug, name, locale, channels, timezone, link_secret, quiet_hours, schedules, limits = columns
+    return TenantFacts(
+        slug,
+        name,
+        locale,
+        channels,
+        timezone,
+        link_secret,
+        quiet_hours,
+        () if schedules is None else msgspec.json.decode(schedules, type=tuple[DigestPlan, ...]),
+        () if limits is None else msgspec.json.decode(limits, type=tuple[LimitPlan, ...]),
+    )
 
 
 def surroundings_of(events: Iterable[tuple[int, str]], *, asked_rules: Iterable[int]) -> Surroundings:
@@ -81,12 +89,9 @@ def surroundings_of(events: Iterable[tuple[int, str]], *, asked_rules: Iterable[
             },
         )
         for row in cursor.fetchall():
-            (tenant_id, *tenant, schedules, limits, found.have_heartbeats), (declared, *facts) = (
-                row[:_OF_TENANT],
-                row[_OF_TENANT:],
-            )
+            (tenant_id, *tenant, found.have_heartbeats), (declared, *facts) = row[:_OF_TENANT], row[_OF_TENANT:]
             if tenant_id not in found.tenants:
-                found.tenants[tenant_id] = TenantFacts(*tenant, schedules=_schedules(schedules), limits=_limits(limits))
+                found.tenants[tenant_id] = _tenant(*tenant)
             if declared is not None:
                 found.event_types[tenant_id, declared] = DeclaredType(*facts)
     return found
