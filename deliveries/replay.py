@@ -1,9 +1,11 @@
-"""Dead letters sent again: as they are, or to a corrected address."""
+"""Dead letters sent again: as they are, or to a corrected address. What was never rendered goes back to the gates before."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any, Final
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final, TypeAlias
 from uuid import UUID
 
 from django.db import IntegrityError, connection, transaction
@@ -18,7 +20,7 @@ from tenants.vocabulary import Channel
 
 MOST_REPLAYED = 1000
 
-# A delivery whose message was never rendered, or was erased, stays what it is: there is nothing to send but a blank.
+# A delivery whose message was erased stays what it is: there is nothing to send but a blank.
 _REPLAY = """
 UPDATE deliveries_delivery
 SET status = 0, reason = '', error = '', next_attempt_at = %(now)s, lease_until = NULL, retry_count = 0, interruption_count = 0,
@@ -37,16 +39,51 @@ WHERE tenant_id = %(tenant_id)s AND id = %(id)s AND status = %(failed)s AND NOT 
 """
 
 
+Asker: TypeAlias = Callable[[int, Collection[UUID], datetime], set[UUID]]
+"""Tenant id, delivery ids, now → those of them that failed without words, and are now held so that they are asked about and
+rendered anew. Runs in the transaction of the replay."""
+
+_askers: list[Asker] = []
+
+
+def register(asker: Asker) -> None:
+    """Called by the room that decides and renders, when its app is ready."""
+    _askers.append(asker)
+
+
+@dataclass(frozen=True, slots=True)
+class Replayed:
+    """What was given back. Falsy if nothing was."""
+
+    ready: dict[UUID, Channel]
+    """To be sent as it is: ring for the channels."""
+    held: set[UUID]
+    """To be rendered first: ring for the release."""
+
+    @property
+    def ids(self) -> set[UUID]:
+        return {*self.ready, *self.held}
+
+    def __bool__(self) -> bool:
+        return bool(self.ready or self.held)
+
+
 class AddressRefusedError(Exception):
     """The corrected address cannot be used; the message may be shown."""
 
 
-def replay(*, tenant_id: int, ids: Collection[UUID]) -> dict[UUID, Channel]:
+@transaction.atomic
+def replay(*, tenant_id: int, ids: Collection[UUID]) -> Replayed:
     """Send dead letters again, now and with all their retries before them; returns those that were dead letters.
 
     One whose address has come onto the suppression list stays what it is.
     """
     now = clock()
+    held = {row_id for ask in _askers for row_id in ask(tenant_id, ids, now)}
+    return Replayed(_ready(tenant_id, ids, now), held)
+
+
+def _ready(tenant_id: int, ids: Collection[UUID], now: datetime) -> dict[UUID, Channel]:
     parameters: dict[str, Any] = {
         "tenant_id": tenant_id,
         "ids": _not_suppressed(tenant_id, ids),
@@ -106,7 +143,8 @@ def replay_to(*, delivery: Delivery, address: str) -> bool:
     try:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(_CORRECT, parameters)
-            is_replayed = bool(replay(tenant_id=delivery.tenant_id, ids=[delivery.pk]))
+            # Only as it is: what is to be rendered first goes to the recipient's own address.
+            is_replayed = bool(_ready(delivery.tenant_id, [delivery.pk], clock()))
             if not is_replayed:
                 transaction.set_rollback(True)  # one that stays a dead letter keeps its address
             return is_replayed

@@ -111,7 +111,12 @@ def create_deliveries(*, rows: Sequence[NewDelivery], now: datetime) -> Changed:
 _RELEASE = announcing(
     """
 UPDATE deliveries_delivery d
-SET status = r.status, reason = r.reason, explanation = r.explanation::jsonb, priority = r.priority, address = r.address,
+SET status = r.status, reason = r.reason, priority = r.priority, address = r.address,
+    explanation = NULLIF(
+        COALESCE(r.explanation::jsonb, '{}')
+            || jsonb_strip_nulls(jsonb_build_object('replayedAt', d.explanation -> 'replayedAt')),
+        '{}'
+    ),
     locale = r.locale, template_version_id = r.template_version_id, subject = r.subject, body = r.body, html = r.html,
     data = r.data::jsonb, attempt_count = r.attempt_count, lease_until = r.lease_until, error = r.error,
     accepted_at = GREATEST(d.accepted_at, r.accepted_at), is_held = r.is_held,

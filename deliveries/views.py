@@ -16,6 +16,7 @@ from rest_framework.views import APIView
 from deliveries import bells
 from deliveries.models import Delivery
 from deliveries.replay import MOST_REPLAYED, AddressRefusedError, replay, replay_to, suppression_of
+from deliveries.replay_bells import ring_for
 from deliveries.selectors import DeliveryFilter, deliveries_matching, deliveries_with_history
 from deliveries.serializers import (
     DeliveryDetailSerializer,
@@ -80,7 +81,6 @@ class RetryView(APIView):
         body.is_valid(raise_exception=True)
         if not _replayed(delivery, body.validated_data.get("address")):
             raise Conflict(_why_not(_found(request, id)))
-        bells.ring_send(Channel(delivery.channel))
         return Response(DeliveryDetailSerializer(_found(request, id)).data, status=202)
 
 
@@ -90,8 +90,8 @@ class RetryManyView(APIView):
     @extend_schema(
         operation_id="deliveries_retry_many",
         summary=f"Send up to {MOST_REPLAYED:,} failed deliveries again, now",
-        description="Those that have not failed, were never rendered, whose recipient was erased, whose address is on the "
-        "suppression list, or that do not exist, are passed over.",
+        description="Those that have not failed, whose recipient was erased, whose address is on the suppression list, or that "
+        "do not exist, are passed over. Those that were never rendered are rendered first.",
         tags=["deliveries"],
         request=RetryManySerializer,
         responses={202: RetriedSerializer},
@@ -100,8 +100,8 @@ class RetryManyView(APIView):
         body = RetryManySerializer(data=request.data)
         body.is_valid(raise_exception=True)
         replayed = replay(tenant_id=caller(request).tenant.pk, ids=set(body.validated_data["ids"]))
-        bells.ring_all(set(replayed.values()))
-        return Response(RetriedSerializer({"replayed": sorted(replayed)}).data, status=202)
+        ring_for(replayed)
+        return Response(RetriedSerializer({"replayed": sorted(replayed.ids)}).data, status=202)
 
 
 class StatisticsView(APIView):
@@ -121,9 +121,13 @@ class StatisticsView(APIView):
 
 def _replayed(delivery: Delivery, address: str | None) -> bool:
     if address is None:
-        return bool(replay(tenant_id=delivery.tenant_id, ids=[delivery.pk]))
+        replayed = replay(tenant_id=delivery.tenant_id, ids=[delivery.pk])
+        ring_for(replayed)
+        return bool(replayed)
     try:
-        return replay_to(delivery=delivery, address=address)
+        if sent := replay_to(delivery=delivery, address=address):
+            bells.ring_send(Channel(delivery.channel))
+        return sent
     except AddressRefusedError as error:
         raise InvalidRequest.field("address", str(error)) from error
 
@@ -132,7 +136,7 @@ def _why_not(delivery: Delivery) -> str:
     if delivery.is_erased:
         return "The delivery's recipient was erased; there is nothing left to send, and nobody to send it to."
     if delivery.status == Status.FAILED and delivery.template_version_id is None:
-        return "The delivery's message was never rendered; post the event again under another id."
+        return "Its message was never rendered: send it again without an address, and it goes to the recipient's own."
     if delivery.status == Status.FAILED and (listed := suppression_of(delivery)):
         return f"Its address is on the suppression list ({listed}); take it off, or name another."
     return f"The delivery is {Status(delivery.status).label}; only a failed one can be sent again."

@@ -36,6 +36,7 @@ from deliveries.admin.presentation import (
 from deliveries.explanations import sentence
 from deliveries.models import Attempt, Delivery, Receipt
 from deliveries.replay import AddressRefusedError, replay, replay_to
+from deliveries.replay_bells import ring_for
 from deliveries.selectors import attempts_with_account, deliveries_named, has_ambiguous_attempt
 from deliveries.states import OPEN, Status
 from tenants.dialogs import confirmation, leave_for
@@ -43,7 +44,7 @@ from tenants.keyset import CreatedFilter, KeysetModelAdmin, NamedTypeFilter
 from tenants.read_only import ReadOnlyAdmin, ReadOnlyInline
 from tenants.vocabulary import Channel
 
-_NOTHING_TO_SEND = "Nothing to send again: it has not failed, was never rendered, or its address is on the suppression list."
+_NOTHING_TO_SEND = "Nothing to send again: it has not failed, or its address is on the suppression list."
 _MOST_AT_ONCE = 1000
 
 _OUTCOME_COLOURS = {"sent": "success", "permanent": "danger"}
@@ -290,9 +291,10 @@ class DeliveryAdmin(ReadOnlyAdmin, KeysetModelAdmin):
         by_tenant: dict[int, list[UUID]] = defaultdict(list)
         for tenant_id, _, pk in failed:
             by_tenant[tenant_id].append(pk)
-        again = {pk for tenant_id, ids in by_tenant.items() for pk in replay(tenant_id=tenant_id, ids=ids)}
-        bells.ring_all({Channel(channel) for _, channel, pk in failed if pk in again})
-        if again:
-            self.message_user(request, f"Put back to be sent now: {len(again)}.", messages.SUCCESS)
+        replayed = [replay(tenant_id=tenant_id, ids=ids) for tenant_id, ids in by_tenant.items()]
+        ring_for(*replayed)
+        if any(replayed):
+            again = sum(len(one.ids) for one in replayed)
+            self.message_user(request, f"Put back to be sent now: {again}.", messages.SUCCESS)
         else:
             self.message_user(request, _NOTHING_TO_SEND, messages.WARNING)

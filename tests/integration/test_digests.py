@@ -12,6 +12,7 @@ from notifications import tasks
 from notifications.digests import closing
 from notifications.digests.claims import claim_digests
 from notifications.models import Digest, Event, Hold
+from templates_app.models import TemplateVersion
 from tenants.vocabulary import Channel
 from tests.factories import (
     DigestScheduleFactory,
@@ -149,6 +150,26 @@ def test_a_broken_template_kills_its_own_digest_only(api, tenant, ada, drain):
     drain(NEXT + timedelta(hours=2))
     assert [message.body for message in messages()] == ["a 1"]
     assert Delivery.objects.get(event_type="broken").status == Status.FAILED
+
+
+def test_once_the_template_is_mended_a_failed_digest_is_sent_once(api, tenant, ada, drain):
+    template = TemplateFactory(tenant=tenant, event_type="broken", version__body="{{ nobody }}", version__variables=[])
+    DigestScheduleFactory(tenant=tenant, template="broken")
+    for name in ("a", "b"):
+        post(api, name)
+    drain(NOON)
+    drain(NEXT + timedelta(hours=2))
+    failed = Delivery.objects.get(event_type="broken")
+    assert (failed.status, failed.reason) == (Status.FAILED, "missing_variable")
+    version = TemplateVersion.objects.create(tenant=tenant, template=template, number=2, body=LIST, variables=GIVEN)
+    template.published_version = version
+    template.save()
+    for status in (202, 409):
+        assert api.post(f"/api/deliveries/{failed.pk}/retry").status_code == status
+    drain(NEXT + timedelta(hours=3))
+    sent = Delivery.objects.get(event_type="broken")
+    assert (sent.pk, sent.status, sent.body) == (failed.pk, Status.SENT, "a b 2")
+    assert sent.explanation["replayedAt"]
 
 
 def test_a_window_begins_with_the_first_item(api, tenant, ada, drain):

@@ -16,7 +16,7 @@ from deliveries.states import Status
 from tenants import redis
 from tenants.vocabulary import Channel, Scope
 from tests.conftest import client_for
-from tests.factories import DeliveryFactory, SuppressionFactory
+from tests.factories import DeliveryFactory, SuppressionFactory, TemplateFactory
 from tests.staff import superuser_client
 
 
@@ -135,3 +135,28 @@ def test_staff_correct_the_address_in_the_question(tenant):
     root.post(page, {"_form_submitted": "on", "address": "ada@example.com"})
     dead.refresh_from_db()
     assert (dead.status, dead.address) == (Status.PENDING, "ada@example.com")
+
+
+@pytest.mark.parametrize(
+    ("to", "address"),
+    [
+        ({"userId": "ada", "email": "hers@example.com"}, "hers@example.com"),
+        ([{"email": "one@example.com"}, {"email": "two@example.com", "locale": "de"}], "two@example.com"),
+    ],
+)
+def test_what_was_never_rendered_is_rendered_then_and_goes_where_the_event_says(api, tenant, drain, to, address):
+    tenant.sandbox = True
+    tenant.save()
+    answer = api.post("/api/events", {"eventType": "news", "to": to, "channels": ["email"]})
+    assert answer.status_code == 202, answer.json()
+    drain()
+    dead = Delivery.objects.get(address=address)
+    assert (dead.status, dead.reason) == (Status.FAILED, "no_template")
+    TemplateFactory(tenant=tenant, channel=Channel.EMAIL, event_type="news", version__body="News", version__variables=[])
+    redis.client().flushdb()
+    assert api.post("/api/deliveries/retry", {"ids": [str(dead.pk)]}).json() == {"replayed": [str(dead.pk)]}
+    assert redis.client().exists("bell:release")
+    drain()
+    dead.refresh_from_db()
+    assert (dead.status, dead.body, dead.address, dead.is_held) == (Status.SENT, "News", address, False)
+    assert dead.explanation["replayedAt"]
