@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from notifications.wire import TenantFacts, Work
 from preferences.centre.links import Signer, UnsubscribeLink, links_for, signer_of
 from tenants.vocabulary import Channel
 
 
-@dataclass(frozen=True, slots=True)
-class RecipientLinks:
+class RecipientLinks(msgspec.Struct, frozen=True, gc=False):
     signer: Signer | None
     """None if the tenant's secret cannot be read: then there are no links."""
     work: Work

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
 from uuid import UUID
@@ -168,8 +168,7 @@ def _words_of(work: Work, target: Target) -> str:
     return target.template or work.event_type
 
 
-@dataclass(frozen=True, slots=True)
-class _Shared:
+class _Shared(msgspec.Struct, frozen=True, gc=False):
     """What all deliveries of an event have in common."""
 
     work: Work
@@ -178,7 +177,7 @@ class _Shared:
     event_view: dict[str, Any]
     tenant_view: dict[str, Any]
     links: RecipientLinks
-    too_slow: dict[UUID, RenderError] = field(default_factory=dict)
+    too_slow: dict[UUID, RenderError] = msgspec.field(default_factory=dict)
     """Template versions that took too long over this event's data: they would for its next recipient."""
 
     @classmethod
@@ -231,8 +230,7 @@ def _delivery(shared: _Shared, target: Target, verdict: Verdict, book: TemplateB
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Outcome:
+class _Outcome(msgspec.Struct, frozen=True, gc=False):
     status: Status
     reason: str = ""
     error: str = ""
