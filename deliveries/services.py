@@ -5,10 +5,10 @@ Every change of state is a conditional update whose condition comes from the tab
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -16,7 +16,7 @@ from django.db import connection
 
 from deliveries.states import OPEN, Status, sources_of
 from deliveries.status_webhooks.outbox import announcing
-from tenants.columns import columns_of, uuid_array
+from tenants.columns import columns_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +35,7 @@ class Changed:
         return cls({row[0] for row in rows}, announced=bool(rows) and rows[0][1])
 
 
-_NOTHING = Changed(set(), announced=False)
+NOTHING: Final = Changed(set(), announced=False)
 
 
 class NewDelivery(msgspec.Struct, frozen=True, gc=False):
@@ -100,102 +100,11 @@ ON CONFLICT DO NOTHING
 def create_deliveries(*, rows: Sequence[NewDelivery], now: datetime) -> Changed:
     """Write a chunk's deliveries; returns those that were new. What exists already stays as it is."""
     if not rows:
-        return _NOTHING
+        return NOTHING
     columns: dict[str, Any] = columns_of(NewDelivery, rows)
     with connection.cursor() as cursor:
         cursor.execute(_CREATE, {**columns, "now": now})
         return Changed.of(cursor.fetchall())
-
-
-# A delivery whose event was canceled while it was held is none of these any more.
-_RELEASE = announcing(
-    """
-UPDATE deliveries_delivery d
-SET status = r.status, reason = r.reason, priority = r.priority, address = r.address,
-    explanation = NULLIF(
-        COALESCE(r.explanation::jsonb, '{}')
-            || jsonb_strip_nulls(jsonb_build_object('replayedAt', d.explanation -> 'replayedAt')),
-        '{}'
-    ),
-    locale = r.locale, template_version_id = r.template_version_id, subject = r.subject, body = r.body, html = r.html,
-    data = r.data::jsonb, attempt_count = r.attempt_count, lease_until = r.lease_until, error = r.error,
-    accepted_at = GREATEST(d.accepted_at, r.accepted_at), is_held = r.is_held,
-    next_attempt_at = COALESCE(r.next_attempt_at, %(now)s), unsubscribe_token = r.unsubscribe_token
-FROM unnest(
-    %(id)s::uuid[], %(priority)s::smallint[], %(status)s::smallint[], %(reason)s::text[], %(explanation)s::text[],
-    %(address)s::text[], %(locale)s::text[], %(template_version_id)s::uuid[], %(subject)s::text[], %(body)s::text[],
-    %(html)s::text[], %(data)s::text[], %(attempt_count)s::smallint[], %(lease_until)s::timestamptz[], %(error)s::text[],
-    %(accepted_at)s::timestamptz[], %(is_held)s::bool[], %(next_attempt_at)s::timestamptz[],
-    %(unsubscribe_token)s::text[]
-) AS r (
-    id, priority, status, reason, explanation, address, locale, template_version_id, subject, body, html, data, attempt_count,
-    lease_until, error, accepted_at, is_held, next_attempt_at, unsubscribe_token
-)
-WHERE d.id = ANY(%(id)s::uuid[]) AND d.id = r.id AND d.status = 0 AND d.is_held
-""",
-    was="0",
-)
-
-
-def release_held(*, rows: Sequence[NewDelivery], now: datetime) -> Changed:
-    """Let held deliveries go on as `rows` (by their ids) say, or be held further; returns those that were still waiting."""
-    if not rows:
-        return _NOTHING
-    columns: dict[str, Any] = columns_of(NewDelivery, rows)
-    with connection.cursor() as cursor:
-        cursor.execute(_RELEASE, {**columns, "now": now})
-        return Changed.of(cursor.fetchall())
-
-
-class Settled(msgspec.Struct, frozen=True, gc=False):
-    """How a held delivery ends without being sent by itself."""
-
-    id: UUID
-    status: int
-    reason: str
-    explanation: str
-    """JSON; replaces what was there, but for the rule that asked for the delivery."""
-
-
-_SETTLE = announcing("""
-UPDATE deliveries_delivery d
-SET status = r.status, reason = r.reason, is_held = false,
-    explanation = r.explanation::jsonb || jsonb_strip_nulls(jsonb_build_object('routedByRule', d.explanation -> 'routedByRule'))
-FROM unnest(%(id)s::uuid[], %(status)s::smallint[], %(reason)s::text[], %(explanation)s::text[])
-    AS r (id, status, reason, explanation)
-WHERE d.id = ANY(%(id)s::uuid[]) AND d.id = r.id AND d.status = 0 AND d.is_held
-""")
-
-
-def settle_held(*, rows: Sequence[Settled]) -> Changed:
-    """End held deliveries, in the caller's transaction; returns those that were still waiting."""
-    if not rows:
-        return _NOTHING
-    columns: dict[str, Any] = columns_of(Settled, rows)
-    with connection.cursor() as cursor:
-        cursor.execute(_SETTLE, columns)
-        return Changed.of(cursor.fetchall())
-
-
-_FAIL_HELD = announcing("""
-UPDATE deliveries_delivery d SET status = %(failed)s, reason = %(reason)s, error = %(error)s, is_held = false
-WHERE d.id = ANY(%(ids)s::uuid[]) AND d.status = ANY(%(sources)s) AND d.is_held
-""")
-
-
-def fail_held(*, delivery_ids: Collection[UUID], reason: str, error: str) -> None:
-    """Let held deliveries fail, in the caller's transaction."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _FAIL_HELD,
-            {
-                "ids": uuid_array(delivery_ids),
-                "failed": Status.FAILED.value,
-                "sources": sources_of(Status.FAILED),
-                "reason": reason,
-                "error": error,
-            },
-        )
 
 
 class Recorded(msgspec.Struct, frozen=True, gc=False):
@@ -263,7 +172,7 @@ def record_outcomes(*, rows: Sequence[Recorded]) -> Changed:
     In a transaction together with the attempts, which of an erased recipient's deliveries are to be without words.
     """
     if not rows:
-        return _NOTHING
+        return NOTHING
     columns: dict[str, Any] = columns_of(Recorded, rows)
     with connection.cursor() as cursor:
         cursor.execute(_RECORD, columns)

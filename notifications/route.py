@@ -14,7 +14,8 @@ from django.db import transaction
 from uuid_utils.compat import uuid7
 
 from deliveries.claims import IN_APP_LEASE
-from deliveries.services import NewDelivery, create_deliveries, release_held
+from deliveries.held import release_held
+from deliveries.services import NewDelivery, create_deliveries
 from deliveries.states import Status
 from notifications.digests.windows import DigestKey, Wanted, open_digests
 from notifications.holds.services import NewHold, Note, advance, keep, lift

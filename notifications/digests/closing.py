@@ -19,7 +19,7 @@ import structlog
 from django.db import connection, transaction
 from uuid_utils.compat import uuid7
 
-from deliveries.services import Settled, fail_held, settle_held
+from deliveries.held import Settled, fail_held, settle_held
 from deliveries.states import Status
 from notifications.digests.claims import ClaimedDigest, Item, items_of
 from notifications.filter import decide_items

@@ -11,8 +11,8 @@ import structlog
 from django.db import connection, transaction
 from django.utils.timezone import now as clock
 
+from deliveries.held import fail_held
 from deliveries.patience import patiently
-from deliveries.services import fail_held
 from notifications.holds.claims import MAX_ATTEMPTS, Claim, ClaimedHold
 from notifications.holds.services import lift
 from tenants.columns import uuid_array

@@ -232,7 +232,7 @@ def test_a_replayed_dead_letter_has_its_retries_again(tenant, first, first_serve
     dispatch(Channel.EMAIL)
     delivery.refresh_from_db()
     assert (delivery.status, delivery.reason, delivery.attempt_count) == (Status.FAILED, "retries_exhausted", 6)
-    assert replay(tenant_id=tenant.pk, ids=[delivery.pk]) == {delivery.pk: Channel.EMAIL}
+    assert replay(tenant_id=tenant.pk, ids=[delivery.pk]).ready == {delivery.pk: Channel.EMAIL}
     dispatch(Channel.EMAIL)
     delivery.refresh_from_db()
     assert (delivery.status, delivery.retry_count, delivery.attempt_count) == (Status.PENDING, 1, 7)
