@@ -5,12 +5,17 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from hypothesis import settings
 from rest_framework.test import APIClient
 
 from tenants.models import Tenant
 from tenants.services import create_api_key, create_user_token
 from tenants.vocabulary import Scope
 from tests.factories import TenantFactory
+
+# How long an example takes says nothing of what is tested.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture
