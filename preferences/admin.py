@@ -17,7 +17,7 @@ from unfold.decorators import action, display
 from preferences import event_types, selectors, services
 from preferences.forms import ExplainForm, PreferenceForm, RecipientForm, SuppressionForm
 from preferences.models import Device, Preference, Recipient, Subscription, Suppression, Topic
-from preferences.quiet_admin import ShowsQuietHours, in_lines, of_rung
+from preferences.quiet_admin import ShowsQuietHours, in_lines, of_rung, one_under_another
 from preferences.quiet_hours import zone_of
 from preferences.quiet_now import contact_of, quiet_of
 from preferences.resolver import REQUIRED, TENANT_HOURS, USER_HOURS, Decision, Step, scope_of
@@ -61,7 +61,7 @@ class DeviceInline(TabularInline):
 @admin.register(Recipient)
 class RecipientAdmin(ShowsQuietHours, _OfTenant):
     form = RecipientForm
-    list_display = ("user_id", "tenant", "email", "phone", "device_count", "locale", "timezone", "hours", "updated_at")
+    list_display = ("user_id", "tenant", "email", "phone", "device_count", "speaks", "hours", "updated_at")
     search_fields = ("user_id__startswith", "email__istartswith", "phone__startswith")
     search_help_text = "How a user id, an e-mail address or a phone number begins"
     name_fields = ("user_id",)
@@ -82,6 +82,10 @@ class RecipientAdmin(ShowsQuietHours, _OfTenant):
     @display(description="Devices")
     def device_count(self, recipient: Any) -> int:
         return int(recipient.live_device_count)
+
+    @display(description="Locale, time zone")
+    def speaks(self, recipient: Recipient) -> str:
+        return one_under_another(text for text in (recipient.locale, recipient.timezone) if text)
 
     def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         recipient = self.get_object(request, object_id)

@@ -76,6 +76,9 @@ class PreferenceForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.initial["no_quiet_hours"] = self.instance.quiet_hours_days == 0
+        for name in _HOURS[:2]:
+            if name in self.fields:  # nobody who may only look has fields
+                self.fields[name].widget.format = "%H:%M"
 
     def clean_event_type(self) -> str:
         name = "" if self.cleaned_data["event_type"] == ANY else self.cleaned_data["event_type"]

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from django.http import HttpRequest
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.decorators import display
 
@@ -17,9 +17,14 @@ from preferences.quiet_text import shown
 _NOTHING = "–"
 
 
+def one_under_another(texts: Iterable[str]) -> SafeString | str:
+    lines = format_html_join("", "<div>{}</div>", ((text,) for text in texts))
+    return format_html("<div>{}</div>", lines) if lines else _NOTHING  # on a phone, a cell lays its parts side by side
+
+
 def in_lines(windows: Iterable[QuietHours]) -> SafeString | str:
     """Windows for people, one a line."""
-    return format_html_join("", "<div>{}</div>", ((shown(one),) for one in windows)) or _NOTHING
+    return one_under_another(map(shown, windows))
 
 
 def of_rung(preference: Preference) -> str:

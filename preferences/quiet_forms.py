@@ -29,7 +29,7 @@ class WindowsField(forms.CharField):
 
     def __init__(self, *, help_text: str) -> None:
         placeholder = "mon-fri 22:00-07:00\nsat,sun 00:00-09:00"
-        widget = UnfoldAdminTextareaWidget(attrs={"rows": 3, "placeholder": placeholder})
+        widget = UnfoldAdminTextareaWidget(attrs={"rows": 4, "placeholder": placeholder})
         super().__init__(required=False, max_length=_LONGEST, widget=widget, help_text=f"{help_text} {HOW_TO_WRITE}")
 
     def prepare_value(self, value: Any) -> Any:
