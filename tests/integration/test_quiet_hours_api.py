@@ -6,6 +6,7 @@ import pytest
 from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
+from deliveries.models import Delivery
 from preferences.models import Preference, Recipient
 from preferences.quiet_hours import DAYS
 from preferences.views import preferences as preferences_views
@@ -13,7 +14,7 @@ from preferences.views import quiet_hours as quiet_hours_views
 from tenants.models import Tenant
 from tenants.vocabulary import Scope
 from tests.conftest import client_for, user_client
-from tests.factories import EventTypeFactory, PreferenceFactory, RecipientFactory
+from tests.factories import EventTypeFactory, PreferenceFactory, RecipientFactory, TemplateFactory
 
 HOURS = {"quietHoursStart": "22:00", "quietHoursEnd": "07:00"}
 RUNG = {"userId": "a", "channel": "email", "eventType": "order.shipped"}
@@ -256,3 +257,23 @@ def test_an_explanation_writes_nothing_and_costs_the_same_whatever_rungs_there_a
         assert not [query for query in captured if not query["sql"].lstrip().startswith("SELECT")]
         costs.append(len(captured))
     assert costs[0] == costs[1] <= 5
+
+
+def test_what_was_set_over_http_holds_messages_back(api, tenant, drain):
+    night = dt.datetime(2031, 7, 1, 21, 30, tzinfo=dt.UTC)
+    TemplateFactory(tenant=tenant)
+    for user_id in ("a", "b", "free"):
+        api.put(f"/api/recipients/{user_id}", {"timezone": "Europe/Vienna"})
+    api.put(PATH, {"quietHours": [NIGHT | {"end": "08:00"}]})
+    user_client(tenant, "a").put(PATH, {"quietHours": [NIGHT]})
+    user_client(tenant, "free").post("/api/preferences", {"quietHoursDays": []})
+    recipients = [{"userId": user_id} for user_id in ("a", "b", "free")]
+    event = {"eventType": "account", "to": recipients, "channels": ["in_app"], "data": {"userName": "Ada"}}
+    assert api.post("/api/events", event).status_code == 202
+    drain(night)
+    found = {one.user_id: (one.reason, one.is_held and one.next_attempt_at) for one in Delivery.objects.all()}
+    assert found == {
+        "a": ("quiet_hours", dt.datetime(2031, 7, 2, 5, tzinfo=dt.UTC)),
+        "b": ("quiet_hours", dt.datetime(2031, 7, 2, 6, tzinfo=dt.UTC)),
+        "free": ("", False),
+    }
