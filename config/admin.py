@@ -12,8 +12,11 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
+from preferences.quiet_admin import ShowsQuietHours
+from preferences.quiet_forms import WindowsField
 from templates_app.catch_all import seed_catch_all
 from tenants.admin import TenantAdmin
+from tenants.forms import TenantForm
 from tenants.models import Tenant
 
 admin.site.unregister(User)
@@ -32,9 +35,17 @@ class GroupAdmin(DjangoGroupAdmin, ModelAdmin):
     pass
 
 
+class InstallationTenantForm(TenantForm):
+    quiet_hours = WindowsField(help_text="For recipients who have none, each in their own time zone.")
+
+
 @admin.register(Tenant)
-class InstallationTenantAdmin(TenantAdmin):
+class InstallationTenantAdmin(ShowsQuietHours, TenantAdmin):
     """A new tenant can send at once: it has a template for anything."""
+
+    form = InstallationTenantForm
+    list_display = (*TenantAdmin.list_display, "hours")
+    fieldsets = (*TenantAdmin.fieldsets, ("Quiet hours", {"fields": ("quiet_hours",)}))
 
     def save_model(self, request: HttpRequest, obj: Tenant, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)

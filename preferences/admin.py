@@ -12,6 +12,7 @@ from django.forms import Form
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.timezone import now
 from unfold.admin import TabularInline
 from unfold.decorators import action, display
 
@@ -20,7 +21,10 @@ from preferences.admin_import import CsvImport
 from preferences.erasure import erase_history
 from preferences.forms import ExplainForm, PreferenceForm, RecipientForm, SuppressionForm
 from preferences.models import Device, Preference, Recipient, Subscription, Suppression, Topic
-from preferences.resolver import Decision, Step, scope_of
+from preferences.quiet_admin import ShowsQuietHours, in_lines, of_rung, one_under_another
+from preferences.quiet_hours import zone_of
+from preferences.quiet_now import contact_of, quiet_of
+from preferences.resolver import REQUIRED, TENANT_HOURS, USER_HOURS, Decision, Step, scope_of
 from tenants.keyset import KeysetModelAdmin
 
 _MOST_COUNTED = 1000
@@ -59,16 +63,16 @@ class DeviceInline(TabularInline):
 
 
 @admin.register(Recipient)
-class RecipientAdmin(CsvImport, _OfTenant):
+class RecipientAdmin(CsvImport, ShowsQuietHours, _OfTenant):
     form = RecipientForm
-    list_display = ("user_id", "tenant", "email", "phone", "device_count", "on_telegram", "locale", "timezone", "updated_at")
+    list_display = ("user_id", "tenant", "email", "phone", "device_count", "on_telegram", "speaks", "hours", "updated_at")
     search_fields = ("user_id__startswith", "email__istartswith", "phone__startswith")
     search_help_text = "How a user id, an e-mail address or a phone number begins"
     name_fields = ("user_id",)
     fieldsets = (
         (None, {"fields": (("tenant", "user_id"),)}),
         ("Contact points", {"fields": (("email", "phone"), ("telegram_chat_id", "webhook_url"))}),
-        ("Profile", {"fields": (("locale", "timezone"), "attributes", ("created_at", "updated_at"))}),
+        ("Profile", {"fields": (("locale", "timezone"), "quiet_hours", "attributes", ("created_at", "updated_at"))}),
     )
     readonly_fields = ("created_at", "updated_at")
     inlines = (DeviceInline,)
@@ -87,10 +91,15 @@ class RecipientAdmin(CsvImport, _OfTenant):
     def on_telegram(self, recipient: Recipient) -> bool:
         return bool(recipient.telegram_chat_id)
 
+    @display(description="Locale, time zone")
+    def speaks(self, recipient: Recipient) -> str:
+        return one_under_another(text for text in (recipient.locale, recipient.timezone) if text)
+
     def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> HttpResponse:
         recipient = self.get_object(request, object_id)
-        preferences = selectors.preferences_of(recipient.tenant, recipient.user_id).order_by("id") if recipient else ()
-        context = {"preferences": preferences, "add_preference": reverse("admin:preferences_preference_add")}
+        found = selectors.preferences_of(recipient.tenant, recipient.user_id).order_by("id") if recipient else ()
+        rungs = [(preference, of_rung(preference)) for preference in found]
+        context = {"preferences": rungs, "add_preference": reverse("admin:preferences_preference_add")}
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **context})  # type: ignore[no-any-return]
 
     def delete_model(self, request: HttpRequest, obj: Recipient) -> None:
@@ -122,9 +131,9 @@ class RecipientAdmin(CsvImport, _OfTenant):
 
 
 @admin.register(Preference)
-class PreferenceAdmin(_OfTenant):
+class PreferenceAdmin(ShowsQuietHours, _OfTenant):
     form = PreferenceForm
-    list_display = ("who", "tenant", "where", "what", "enabled", "quiet_hours", "delivery", "source", "updated_at")
+    list_display = ("who", "tenant", "where", "what", "enabled", "hours", "delivery", "source", "updated_at")
     list_display_links = ("who",)
     list_filter = ("tenant", "channel", "enabled", "delivery", "source")
     search_fields = ("user_id__startswith", "event_type__startswith", "category__startswith")
@@ -133,7 +142,8 @@ class PreferenceAdmin(_OfTenant):
     readonly_fields = ("source",)
     fieldsets = (
         ("For whom and what", {"fields": (("tenant", "user_id"), ("event_type", "category"), "channel")}),
-        ("Choice", {"fields": ("enabled", ("quiet_hours_start", "quiet_hours_end"), "delivery", "source")}),
+        ("Choice", {"fields": ("enabled", "delivery", "source")}),
+        ("Quiet hours", {"fields": (("quiet_hours_start", "quiet_hours_end"), "quiet_hours_days", "no_quiet_hours")}),
     )
 
     def save_model(self, request: HttpRequest, obj: Preference, form: Any, change: bool) -> None:
@@ -151,12 +161,6 @@ class PreferenceAdmin(_OfTenant):
     @display(description="Event type")
     def what(self, preference: Preference) -> str:
         return preference.event_type or (f"category {preference.category}" if preference.category else "any")
-
-    @display(description="Quiet hours")
-    def quiet_hours(self, preference: Preference) -> str:
-        if preference.quiet_hours_start is None:
-            return "–"
-        return f"{preference.quiet_hours_start:%H:%M} – {preference.quiet_hours_end:%H:%M}"
 
 
 @admin.register(Topic)
@@ -194,19 +198,26 @@ class SuppressionAdmin(_OfTenant):
 def _explained(recipient: Recipient, form: Form) -> dict[str, Any]:
     channel = form.cleaned_data["channel"]
     decision, steps = selectors.decide(recipient.tenant, recipient.user_id, form.cleaned_data["event_type"], channel)
+    contact = contact_of(recipient.tenant, recipient.user_id)
+    quiet = quiet_of(recipient.tenant, contact, decision=decision, now=now())
     return {
         "decision": decision,
         "why": decision.explanation["why"],
-        "no_address": not _reached(recipient, channel),
+        "no_address": contact is None or not contact.address_for(channel),
+        "quiet": quiet,
+        "quiet_windows": in_lines(quiet.windows),
+        "quiet_until": quiet.until and f"{quiet.until.astimezone(zone_of(quiet.timezone)):%a %-d %b %Y, %H:%M}",
+        "quiet_says": _SAYS.get(quiet.level) or f"The deciding preference says so ({quiet.level}).",
         "steps": [_row(step, decision) for step in steps],
     }
 
 
-def _reached(recipient: Recipient, channel: Any) -> bool:
-    key = (recipient.tenant_id, recipient.user_id)
-    return bool(selectors.recipients_by_user([key])[key].address_for(channel))
-
-
+_SAYS = {
+    USER_HOURS: "They are the user's as a whole.",
+    TENANT_HOURS: "They are the tenant's, for everybody who has none.",
+    REQUIRED: "What is required is held back in none.",
+    "": "Neither the user nor the tenant has any.",
+}
 _OWNERS = {
     "user": "The user's choice",
     "tenant": "The tenant's default",

@@ -11,5 +11,9 @@ class LadderFullError(PreferenceError):
     """A user has as many preferences as one may have; every message to the user has to read them all."""
 
 
-class HalfQuietHoursError(PreferenceError):
-    """Quiet hours need both a start and an end, and they must differ."""
+class BadQuietHoursError(PreferenceError):
+    """A preference's quiet hours cannot be; `field` is the one at fault."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(message)
+        self.field = field

@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models.functions import MD5, Upper
 from django.utils.timezone import now
 
+from preferences.quiet_hours import EVERY_DAY
 from tenants.models import TenantQuerySet, TenantScopedModel, validate_timezone
 from tenants.vocabulary import Channel
 
@@ -141,6 +142,12 @@ class Preference(TenantScopedModel):
                 condition=models.Q(quiet_hours_start=None, quiet_hours_end=None)
                 | models.Q(quiet_hours_start__isnull=False, quiet_hours_end__isnull=False),
                 name="preference_quiet_hours_whole",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(quiet_hours_days=None)
+                | models.Q(quiet_hours_days=0)
+                | models.Q(quiet_hours_days__range=(1, EVERY_DAY), quiet_hours_start__isnull=False),
+                name="preference_quiet_hours_days",
             ),
         ]
 

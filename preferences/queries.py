@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter
-from rest_framework import serializers
+from rest_framework import exceptions, serializers
 from rest_framework.request import Request
 
 from preferences.contact_points import LONGEST_USER_ID
 from preferences.fields import AnyChannelField, AnyEventTypeField, TextField, UserIdField
 from preferences.models import Suppression
 from tenants.http.serializers import CamelSerializer, CodedField
+from tenants.principal import caller
 from tenants.vocabulary import Channel
 
 
@@ -30,6 +31,11 @@ class Query(CamelSerializer):
 class UserQuery(Query):
     user_id = UserIdField(help_text="With an API key: whose; absent, the tenant's default. A user token has only its own user.")
 
+    @classmethod
+    def whose(cls, request: Request) -> str:
+        """The user asked about, as `whose`."""
+        return whose(request, cls.read(request).get("user_id", ""))
+
 
 class ExplainQuery(UserQuery):
     event_type = AnyEventTypeField()
@@ -45,6 +51,16 @@ class SuppressionQuery(Query):
 class AddressQuery(Query):
     channel = CodedField(Channel)
     address = TextField(max_length=4096)
+
+
+def whose(request: Request, asked: str) -> str:
+    """The user asked about: with a user token, the token's own and no other; empty is the tenant's default."""
+    own = caller(request).user_id
+    if own is None:
+        return asked
+    if asked not in ("", own):
+        raise exceptions.PermissionDenied("A user token reaches only its own user's preferences.")
+    return str(own)
 
 
 def name_in_path(name: str, longest: int = LONGEST_USER_ID, *, exclude: bool = False) -> OpenApiParameter:

@@ -42,6 +42,10 @@ NEVER: Final = QuietHours(dt.time.min, dt.time.min, 0)
 Windows = Sequence[QuietHours]
 
 
+class InvalidQuietHoursError(ValueError):
+    """Windows that cannot be; the message may be shown to whoever wrote them."""
+
+
 def quiet_until(windows: Windows, *, timezone: str, now: dt.datetime) -> dt.datetime | None:
     """When quiet hours that hold `now` (aware) end; None if none do. Windows that touch or overlap are one."""
     zone = zone_of(timezone)
@@ -110,6 +114,33 @@ def covers_the_week(windows: Windows) -> bool:
     return len(quiet) == 7 * _MINUTES
 
 
+def checked(windows: Sequence[QuietHours]) -> tuple[QuietHours, ...]:
+    """The windows, if they may be somebody's; raises InvalidQuietHoursError."""
+    if len(windows) > MOST_WINDOWS:
+        raise InvalidQuietHoursError(f"There may be at most {MOST_WINDOWS} windows.")
+    if covers_the_week(windows):
+        raise InvalidQuietHoursError("These quiet hours leave no minute of the week to send anything in.")
+    return tuple(windows)
+
+
+def fault_of(start: dt.time | None, end: dt.time | None, days: int | None) -> tuple[str, str] | None:
+    """What is wrong with the quiet hours of a preference: which of its fields, and a sentence. On no day they need no times."""
+    if (start is None) != (end is None):
+        return "quiet_hours_end", "Quiet hours need a start and an end."
+    if start is None or end is None:
+        return ("quiet_hours_days", "Quiet hours on some days need a start and an end.") if days else None
+    if covers_the_week([QuietHours(start, end, EVERY_DAY if days is None else days)]):
+        return "quiet_hours_end", "Quiet hours on every day need a start and an end that differ."
+    return None
+
+
+def of_preference(start: dt.time | None, end: dt.time | None, days: int | None) -> QuietHours | None:
+    """What a preference says of quiet hours: None, nothing; on no day, that there are none."""
+    if days == 0:
+        return NEVER
+    return None if start is None or end is None else QuietHours(start, end, EVERY_DAY if days is None else days)
+
+
 def days_of(names: Collection[str]) -> int:
     """Names of `DAYS` as bits."""
     return sum(1 << DAYS.index(name) for name in set(names))
@@ -132,6 +163,11 @@ _decoder = msgspec.json.Decoder(list[_Stored])
 def read(text: str) -> tuple[QuietHours, ...]:
     """Windows from their stored form, JSON; an empty text is none."""
     return tuple(_window(one) for one in _decoder.decode(text)) if text else ()
+
+
+def of_model(stored: Any) -> tuple[QuietHours, ...]:
+    """Windows from the value of a model's field: what `written` returns, or None."""
+    return tuple(_window(one) for one in msgspec.convert(stored or (), list[_Stored]))
 
 
 def _window(stored: _Stored) -> QuietHours:

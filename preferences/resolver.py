@@ -90,6 +90,11 @@ def quiet_hours_for(decision: Decision, *, user: Windows, tenant: Windows) -> tu
         return (), REQUIRED
     if decision.quiet_hours is not None:
         return (decision.quiet_hours,), decision.level
+    return quiet_hours_as_a_whole(user=user, tenant=tenant)
+
+
+def quiet_hours_as_a_whole(*, user: Windows, tenant: Windows) -> tuple[Windows, str]:
+    """The quiet hours of whatever no preference speaks of, and the level."""
     return (user, USER_HOURS) if user else (tenant, TENANT_HOURS if tenant else "")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
@@ -15,7 +14,7 @@ from django.db.models.functions import MD5
 from preferences.contact_points import comparable
 from preferences.event_types import question_about
 from preferences.models import Device, Preference, Recipient, Subscription, Suppression
-from preferences.quiet_hours import EVERY_DAY, NEVER, QuietHours
+from preferences.quiet_hours import of_preference
 from preferences.resolver import Decision, Ladder, Place, Rung, Step, resolve, walk
 from tenants.columns import columns_of, int_array, text_array
 from tenants.models import Tenant
@@ -337,11 +336,4 @@ def _contact(columns: Sequence[Any]) -> Contact:
 
 
 def _rung(preference_id: Any, enabled: bool, hours: Sequence[Any], delivery: str) -> Rung:
-    return Rung(str(preference_id), enabled, _quiet_hours(*hours), delivery)
-
-
-def _quiet_hours(start: dt.time | None, end: dt.time | None, days: int | None) -> QuietHours | None:
-    """What a preference says of quiet hours: None, nothing; on no day, that there are none."""
-    if days == 0:
-        return NEVER
-    return None if start is None or end is None else QuietHours(start, end, EVERY_DAY if days is None else days)
+    return Rung(str(preference_id), enabled, of_preference(*hours), delivery)

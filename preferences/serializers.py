@@ -27,6 +27,9 @@ from preferences.fields import (
     WebhookUrlField,
 )
 from preferences.models import DeliveryMode, Recipient, Suppression
+from preferences.quiet_fields import DaysField, WindowsField
+from preferences.quiet_hours import EVERY_DAY, QuietHours, written
+from preferences.quiet_now import Quiet
 from preferences.services import RecipientData
 from tenants.http.problems import FieldError, InvalidRequest, field_errors
 from tenants.http.serializers import CamelSerializer, CodedField
@@ -57,6 +60,7 @@ class RecipientBody(CamelSerializer):
     locale = LocaleField()
     timezone = TimezoneField()
     attributes = AttributesField(required=False)
+    quiet_hours = WindowsField(required=False, help_text="When nothing is sent, in the recipient's time zone.")
 
 
 class _Named(CamelSerializer):
@@ -155,11 +159,15 @@ class ExportSerializer(CamelSerializer):
 
 
 class PreferencePatch(CamelSerializer):
-    """What can be changed on a rung. Quiet hours are in the recipient's time zone; both null: none."""
+    """What can be changed on a rung. Quiet hours are in the recipient's time zone; both null: it says nothing of them."""
 
     enabled = SwitchField(required=False)
     quiet_hours_start = ClockField(required=False, allow_null=True)
     quiet_hours_end = ClockField(required=False, allow_null=True)
+    quiet_hours_days = DaysField(
+        help_text="On which days they begin. Null: on every day. `[]`: on none, which makes it free of any quiet hours; "
+        "start and end may then be left out."
+    )
     delivery = serializers.ChoiceField(choices=DeliveryMode.values, required=False)
 
 
@@ -184,10 +192,8 @@ class PreferenceSerializer(_Placed, PreferencePatch):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if attrs.get("event_type") and attrs.get("category"):
             raise InvalidRequest.field("category", "A preference is for an event type or for a category.", "contradiction")
-        start, end = attrs.get("quiet_hours_start"), attrs.get("quiet_hours_end")
-        named = {name for name in ("quiet_hours_start", "quiet_hours_end") if name in attrs}
-        if len(named) == 1 or (start is None) != (end is None) or (start is not None and start == end):
-            raise InvalidRequest.field("quietHoursEnd", "Quiet hours need a start and an end that differ.", "incomplete")
+        if ("quiet_hours_start" in attrs) != ("quiet_hours_end" in attrs):
+            raise InvalidRequest.field("quietHoursEnd", "Quiet hours need a start and an end.", "incomplete")
         return attrs
 
 
@@ -198,6 +204,43 @@ class PreferenceLinkSerializer(CamelSerializer):
     expires_at = serializers.DateTimeField()
 
 
+class QuietSerializer(CamelSerializer):
+    """Which quiet hours hold, whose they are, and whether it is quiet now."""
+
+    quiet_hours = WindowsField()
+    timezone = serializers.CharField(read_only=True, help_text="The one they are in: the recipient's, else the tenant's.")
+    level = serializers.CharField(
+        read_only=True,
+        allow_null=True,
+        help_text="Who says so: `user.quiet_hours`, `tenant.quiet_hours`, a preference's level, or `event_type.required`, "
+        "which none hold back. Null: nobody has any.",
+    )
+    quiet_until = serializers.DateTimeField(read_only=True, allow_null=True, help_text="When they end, if it is quiet now.")
+
+
+class QuietHoursSerializer(QuietSerializer):
+    """The quiet hours of a user as a whole, or of the tenant for everybody who has none."""
+
+    user_id = serializers.CharField(read_only=True, allow_null=True, help_text="Null: the tenant's.")
+
+
+def shown_quiet(quiet: Quiet) -> dict[str, Any]:
+    return {
+        "quiet_hours": written(quiet.windows),
+        "timezone": quiet.timezone,
+        "level": quiet.level or None,
+        "quiet_until": quiet.until,
+    }
+
+
+def shown_hours(hours: QuietHours | None) -> dict[str, Any]:
+    """What a preference says of quiet hours, in its own three fields."""
+    if hours is None or not hours.days:
+        return {"quiet_hours_start": None, "quiet_hours_end": None, "quiet_hours_days": None if hours is None else 0}
+    days = None if hours.days == EVERY_DAY else hours.days
+    return {"quiet_hours_start": hours.start, "quiet_hours_end": hours.end, "quiet_hours_days": days}
+
+
 class DecidedSerializer(CamelSerializer):
     """What holds for a user, and the rung that says so."""
 
@@ -205,8 +248,9 @@ class DecidedSerializer(CamelSerializer):
     channel = AnyChannelField()
     event_type = AnyEventTypeField()
     category = NormalField()
-    quiet_hours_start = ClockField(allow_null=True)
+    quiet_hours_start = ClockField(allow_null=True, help_text="Of the rung that decided; null: it says nothing of quiet hours.")
     quiet_hours_end = ClockField(allow_null=True)
+    quiet_hours_days = DaysField(help_text="On which days they begin. Null: on every day. `[]`: no quiet hours hold.")
     delivery = serializers.ChoiceField(choices=DeliveryMode.values)
     level = serializers.CharField(help_text="Which rung decided, as in docs/preferences.md, e.g. user.channel_type.")
     rule = serializers.UUIDField(allow_null=True, help_text="The preference that decided, if one did.")
@@ -232,6 +276,7 @@ class ExplanationSerializer(DecidedSerializer):
     """Whether a user would get it, and why."""
 
     outcome = serializers.ChoiceField(choices=["allowed", "suppressed"])
+    quiet = QuietSerializer(help_text="Which quiet hours it would be held in, unless it is urgent.")
     ladder = StepSerializer(many=True, help_text="Every step, the most specific first.")
 
 

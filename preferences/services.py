@@ -24,15 +24,13 @@ from uuid_utils.compat import uuid7
 
 from preferences.contact_points import comparable
 from preferences.erasure import erase_elsewhere, erase_history
-from preferences.errors import HalfQuietHoursError, LadderFullError
 from preferences.models import Preference, Recipient, Subscription, Suppression, Topic
+from preferences.quiet_hours import Windows, written
 from preferences.selectors import fetch
 from tenants.columns import int_array, text_array, time_array, uuid_array
 from tenants.models import Tenant
 from tenants.vocabulary import Channel
 
-LONGEST_LADDER: Final = 500
-"""Preferences of one user, or in one tenant's default ladder."""
 SHARED_TOKENS: Final = "simulator-"
 """Push tokens that begin so are the sandbox's and may belong to any number of recipients."""
 
@@ -44,7 +42,7 @@ class PushToken(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecipientData:
-    """All there is to know of a recipient, in normal form. Without `push_tokens`, its devices stay as they are."""
+    """All there is to know of a recipient, in normal form. `push_tokens` and `quiet_hours` left out stay as they are."""
 
     user_id: str
     email: str = ""
@@ -55,6 +53,7 @@ class RecipientData:
     timezone: str = ""
     attributes: Mapping[str, Any] = field(default_factory=dict)
     push_tokens: Sequence[PushToken] | None = None
+    quiet_hours: Windows | None = None
 
 
 _TEXTS: Final = ("user_id", "email", "phone", "telegram_chat_id", "webhook_url", "locale", "timezone")
@@ -81,15 +80,19 @@ ON CONFLICT (tenant_id, user_id) DO NOTHING
 """
 
 _UPSERT_RECIPIENTS: Final = """
-INSERT INTO preferences_recipient
-    (id, tenant_id, user_id, email, phone, telegram_chat_id, webhook_url, locale, timezone, attributes, created_at, updated_at)
-SELECT id, %s, user_id, email, phone, telegram_chat_id, webhook_url, locale, timezone, attributes::jsonb, now(), now()
-FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
-    AS new(id, user_id, email, phone, telegram_chat_id, webhook_url, locale, timezone, attributes)
+INSERT INTO preferences_recipient AS old
+    (id, tenant_id, user_id, email, phone, telegram_chat_id, webhook_url, locale, timezone, attributes, quiet_hours,
+     created_at, updated_at)
+SELECT id, %s, user_id, email, phone, telegram_chat_id, webhook_url, locale, timezone, attributes::jsonb, quiet_hours::jsonb,
+     now(), now()
+FROM unnest(%s::uuid[], %s::text[], %s::text[], %s::text[], %s::text[],
+            %s::text[], %s::text[], %s::text[], %s::text[], %s::text[])
+    AS new(id, user_id, email, phone, telegram_chat_id, webhook_url, locale, timezone, attributes, quiet_hours)
 ON CONFLICT (tenant_id, user_id) DO UPDATE SET
     email = EXCLUDED.email, phone = EXCLUDED.phone, telegram_chat_id = EXCLUDED.telegram_chat_id,
     webhook_url = EXCLUDED.webhook_url, locale = EXCLUDED.locale, timezone = EXCLUDED.timezone,
-    attributes = EXCLUDED.attributes, updated_at = EXCLUDED.updated_at
+    attributes = EXCLUDED.attributes, quiet_hours = COALESCE(EXCLUDED.quiet_hours, old.quiet_hours),
+    updated_at = EXCLUDED.updated_at
 RETURNING user_id, id, (xmax = 0)
 """
 
@@ -157,8 +160,9 @@ def upsert_recipients(*, tenant: Tenant, recipients: Collection[RecipientData]) 
         return {}
     ordered = sorted(recipients, key=attrgetter("user_id"))
     columns = [text_array(getattr(one, name) for one in ordered) for name in _TEXTS]
-    attributes = text_array(msgspec.json.encode(one.attributes).decode() for one in ordered)
-    rows = fetch(_UPSERT_RECIPIENTS, [tenant.pk, _new_ids(len(ordered)), *columns, attributes])
+    attributes = text_array(_json(one.attributes) for one in ordered)
+    hours = text_array(None if one.quiet_hours is None else _json(written(one.quiet_hours)) for one in ordered)
+    rows = fetch(_UPSERT_RECIPIENTS, [tenant.pk, _new_ids(len(ordered)), *columns, attributes, hours])
     stored = {user_id: (row_id, new) for user_id, row_id, new in rows}
     given = {stored[one.user_id][0]: one.push_tokens for one in recipients if one.push_tokens is not None}
     if given:
@@ -168,9 +172,11 @@ def upsert_recipients(*, tenant: Tenant, recipients: Collection[RecipientData]) 
 
 @transaction.atomic
 def patch_recipient(*, tenant: Tenant, user_id: str, changes: Mapping[str, Any]) -> None:
-    """Change the named fields (`push_tokens` replaces the devices); raises Recipient.DoesNotExist."""
+    """Change the named fields of RecipientData (`push_tokens` replaces the devices); raises Recipient.DoesNotExist."""
     recipient = Recipient.objects.for_tenant(tenant).select_for_update().get(user_id=user_id)
     own = {name: value for name, value in changes.items() if name != "push_tokens"}
+    if "quiet_hours" in own:
+        own["quiet_hours"] = written(own["quiet_hours"])
     for name, value in own.items():
         setattr(recipient, name, value)
     recipient.save(update_fields=[*own, "updated_at"])
@@ -222,41 +228,6 @@ def retire_devices(*, tokens: Collection[tuple[int, str]]) -> int:
     with connection.cursor() as cursor:
         cursor.execute(_RETIRE_DEVICES, [timezone.now(), int_array(tenants), text_array(texts)])
         return int(cursor.rowcount)
-
-
-@transaction.atomic
-def set_preference(
-    *, tenant: Tenant, user_id: str, channel: Channel | None, event_type: str, category: str, values: Mapping[str, Any]
-) -> tuple[Preference, bool]:
-    """Put `values` on a rung of the user's ladder (empty user id: the tenant's); also says whether the rung is new.
-
-    On a rung that is there, what `values` does not name stays. Raises LadderFullError.
-    """
-    preference, created = Preference.objects.update_or_create(
-        tenant=tenant,
-        user_id=user_id,
-        channel=channel,
-        event_type=event_type,
-        category=category,
-        defaults={**values, "source": ""},
-    )
-    if created and Preference.objects.for_tenant(tenant).filter(user_id=user_id).count() > LONGEST_LADDER:
-        raise LadderFullError(f"There are {LONGEST_LADDER} preferences already; remove some first.")
-    return preference, created
-
-
-@transaction.atomic
-def patch_preference(*, preference: Preference, values: Mapping[str, Any]) -> Preference:
-    """Change the named fields; raises Preference.DoesNotExist if it is gone, HalfQuietHoursError."""
-    preference = Preference.objects.select_for_update().get(pk=preference.pk)
-    for name, value in values.items():
-        setattr(preference, name, value)
-    start, end = preference.quiet_hours_start, preference.quiet_hours_end
-    if (start is None) != (end is None) or (start is not None and start == end):
-        raise HalfQuietHoursError("Quiet hours need a start and an end that differ.")
-    preference.source = ""
-    preference.save(update_fields=[*values, "source", "updated_at"])
-    return preference
 
 
 @transaction.atomic
@@ -319,6 +290,10 @@ def _replace_devices(tenant: Tenant, given: Mapping[UUID, Sequence[PushToken]]) 
         },
     )
     fetch(_ADD_DEVICES, [tenant.pk, _new_ids(len(rows)), owners, tokens, text_array(rows.values())])
+
+
+def _json(value: Any) -> str:
+    return msgspec.json.encode(value).decode()
 
 
 def _new_ids(count: int) -> str:

@@ -5,6 +5,7 @@ from django.urls import URLPattern, URLResolver, path
 import tenants.http.paths  # noqa: F401 - its converters
 from preferences.views.links import PreferenceLinkView
 from preferences.views.preferences import EffectivePreferenceView, ExplainView, PreferencesView, PreferenceView
+from preferences.views.quiet_hours import QuietHoursView
 from preferences.views.recipients import RecipientExportView, RecipientsBulkView, RecipientsView, RecipientView
 from preferences.views.suppressions import SuppressionsView, SuppressionView
 from preferences.views.topics import SubscriberView, TopicsView
@@ -20,6 +21,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("preferences/explain", ExplainView.as_view()),
     path("preferences/<str:preference_id>", PreferenceView.as_view()),
     path("preferences/<str:channel>/<str:event_type>", EffectivePreferenceView.as_view()),
+    path("quiet-hours", QuietHoursView.as_view()),
     path("topics", TopicsView.as_view()),
     path("topics/<name:key>/subscribers/<name:user_id>", SubscriberView.as_view()),
     path("suppressions", SuppressionsView.as_view()),

@@ -28,11 +28,20 @@ from tenants.vocabulary import Channel, Scope
 
 class TenantAdmin(ModelAdmin):
     form = TenantForm
-    list_display = ("slug", "name", "is_active", "sandbox", "channels", "default_locale", "timezone", "created_at")
+    list_display: ClassVar[tuple[str, ...]] = (
+        "slug",
+        "name",
+        "is_active",
+        "sandbox",
+        "channels",
+        "default_locale",
+        "timezone",
+        "created_at",
+    )
     list_filter = ("is_active", "sandbox")
     search_fields = ("slug__startswith", "name__icontains")
     readonly_fields = ("created_at",)
-    fieldsets = (
+    fieldsets: ClassVar[tuple[Any, ...]] = (
         (None, {"fields": (("slug", "name"), ("is_active", "sandbox"))}),
         ("Defaults", {"fields": (("default_locale", "timezone"), "default_channels")}),
         (None, {"fields": ("created_at",)}),

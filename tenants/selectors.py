@@ -18,8 +18,10 @@ class InvalidCredential(Exception):  # noqa: N818 - a state of the credential, n
 
 
 def _plain_fields(model: type[models.Model]) -> list[str]:
-    """The model's columns but its secrets: those are decrypted when they are asked for."""
-    return [field.attname for field in model._meta.concrete_fields if not isinstance(field, EncryptedTextField)]
+    """The model's columns but its secrets and its JSON, which are read again, and decoded, when they are asked for."""
+    return [
+        field.attname for field in model._meta.concrete_fields if not isinstance(field, EncryptedTextField | models.JSONField)
+    ]
 
 
 _KEY_FIELDS, _TENANT_FIELDS = _plain_fields(ApiKey), _plain_fields(Tenant)

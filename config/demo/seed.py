@@ -15,8 +15,9 @@ from django.db import transaction
 from config.demo.content import KINDS, NEWS, OPTIONAL, RECIPIENTS, TENANT, USER, Kind
 from config.provisioning import provision_tenant
 from notifications.models import EventType, Rule
+from preferences.choices import set_preference
 from preferences.models import Recipient
-from preferences.services import set_preference, subscribe, upsert_recipients
+from preferences.services import subscribe, upsert_recipients
 from templates_app.models import Template
 from templates_app.services import create_template
 from templates_app.validation import Content

@@ -13,11 +13,12 @@ from preferences import event_types
 from preferences.centre.choices import Changes, Wish, fulfil
 from preferences.centre.lines import Line, line_about
 from preferences.centre.links import UnsubscribeLink
+from preferences.choices import LONGEST_LADDER
 from preferences.errors import LadderFullError
 from preferences.models import Preference, PreferenceSource, Suppression
 from preferences.resolver import Ladder, Place, Rung
 from preferences.selectors import preference_ladders, suppressed
-from preferences.services import LONGEST_LADDER, NewSuppression, add_suppressions
+from preferences.services import NewSuppression, add_suppressions
 from tenants.models import Tenant
 
 logger = structlog.get_logger(__name__)

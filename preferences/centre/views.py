@@ -22,11 +22,11 @@ from preferences.centre.lines import Group, groups_of
 from preferences.centre.links import CENTRE_LIFETIME, EXAMPLE, BadLinkError, CentreLink, Signer, UnsubscribeLink, centre_url
 from preferences.centre.pages import page, plain, redirect
 from preferences.centre.visits import ExpiredLinkError, language_of, read_centre, read_unsubscribe, visitor
+from preferences.choices import LONGEST_LADDER
 from preferences.errors import LadderFullError
 from preferences.models import PreferenceSource
 from preferences.resolver import Ladder
 from preferences.selectors import Contact
-from preferences.services import LONGEST_LADDER
 from tenants.models import Tenant
 from tenants.selectors import InvalidCredential, user_of_token
 from tenants.vocabulary import Channel

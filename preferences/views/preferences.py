@@ -7,24 +7,28 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 from django.http import Http404
+from django.utils.timezone import now
 from drf_spectacular.utils import OpenApiParameter, extend_schema
-from rest_framework import exceptions, generics
+from rest_framework import generics
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from preferences import selectors, services
-from preferences.errors import HalfQuietHoursError, LadderFullError
+from preferences import choices, selectors
+from preferences.errors import BadQuietHoursError, LadderFullError
 from preferences.models import Preference
-from preferences.queries import ExplainQuery, UserQuery, name_in_path
+from preferences.queries import ExplainQuery, UserQuery, name_in_path, whose
+from preferences.quiet_now import contact_of, quiet_of
 from preferences.resolver import Decision
 from preferences.serializers import (
     EffectivePreferenceSerializer,
     ExplanationSerializer,
     PreferencePatch,
     PreferenceSerializer,
+    shown_hours,
+    shown_quiet,
 )
-from tenants.http.problems import Conflict, InvalidRequest
+from tenants.http.problems import Conflict, InvalidRequest, camel
 from tenants.principal import caller
 from tenants.vocabulary import ANY, Channel, Scope
 
@@ -43,8 +47,7 @@ class PreferencesView(generics.ListAPIView[Preference]):
         return super().get(request, *args, **kwargs)
 
     def get_queryset(self) -> QuerySet[Preference]:
-        user_id = _whose(self.request, UserQuery.read(self.request).get("user_id", ""))
-        return selectors.preferences_of(caller(self.request).tenant, user_id)
+        return selectors.preferences_of(caller(self.request).tenant, UserQuery.whose(self.request))
 
     @extend_schema(
         summary="Set a preference",
@@ -58,9 +61,9 @@ class PreferencesView(generics.ListAPIView[Preference]):
         body.is_valid(raise_exception=True)
         values = dict(body.validated_data)
         try:
-            preference, created = services.set_preference(
+            preference, created = choices.set_preference(
                 tenant=caller(request).tenant,
-                user_id=_whose(request, values.pop("user_id", "")),
+                user_id=whose(request, values.pop("user_id", "")),
                 channel=values.pop("channel", None),
                 event_type=values.pop("event_type", ""),
                 category=values.pop("category", ""),
@@ -68,6 +71,8 @@ class PreferencesView(generics.ListAPIView[Preference]):
             )
         except LadderFullError as error:
             raise Conflict(str(error)) from error
+        except BadQuietHoursError as error:
+            raise InvalidRequest.field(camel(error.field), str(error), "incomplete") from error
         return Response(PreferenceSerializer(preference).data, status=201 if created else 200)
 
 
@@ -81,11 +86,11 @@ class PreferenceView(APIView):
         body = PreferencePatch(data=request.data, partial=True)
         body.is_valid(raise_exception=True)
         try:
-            preference = services.patch_preference(preference=_own(request, preference_id), values=body.validated_data)
+            preference = choices.patch_preference(preference=_own(request, preference_id), values=body.validated_data)
         except Preference.DoesNotExist as error:
             raise Http404 from error
-        except HalfQuietHoursError as error:
-            raise InvalidRequest.field("quietHoursEnd", str(error), "incomplete") from error
+        except BadQuietHoursError as error:
+            raise InvalidRequest.field(camel(error.field), str(error), "incomplete") from error
         return Response(PreferenceSerializer(preference).data)
 
     @extend_schema(summary="Remove a preference; the next rung decides then", responses={204: None})
@@ -110,7 +115,7 @@ class EffectivePreferenceView(APIView):
         place = ExplainQuery(data={"channel": channel, "eventType": event_type})
         place.is_valid(raise_exception=True)
         asked = place.validated_data
-        user_id = _whose(request, UserQuery.read(request).get("user_id", ""))
+        user_id = UserQuery.whose(request)
         decision, _ = selectors.decide(caller(request).tenant, user_id, asked["event_type"], asked["channel"])
         shown = _decided(user_id, decision) | {"enabled": decision.allowed}
         return Response(EffectivePreferenceSerializer(shown).data)
@@ -124,8 +129,10 @@ class ExplainView(APIView):
     @extend_schema(summary="Whether a user would get it, and why", parameters=[ExplainQuery], responses=ExplanationSerializer)
     def get(self, request: Request) -> Response:
         asked = ExplainQuery.read(request)
-        user_id = _whose(request, asked.get("user_id", ""))
-        decision, steps = selectors.decide(caller(request).tenant, user_id, asked["event_type"], asked["channel"])
+        user_id = whose(request, asked.get("user_id", ""))
+        tenant = caller(request).tenant
+        decision, steps = selectors.decide(tenant, user_id, asked["event_type"], asked["channel"])
+        quiet = quiet_of(tenant, contact_of(tenant, user_id), decision=decision, now=now())
         ladder = [
             {
                 "level": step.level,
@@ -136,17 +143,8 @@ class ExplainView(APIView):
             for step in steps
         ]
         outcome = "allowed" if decision.allowed else "suppressed"
-        return Response(ExplanationSerializer(_decided(user_id, decision) | {"outcome": outcome, "ladder": ladder}).data)
-
-
-def _whose(request: Request, asked: str) -> str:
-    """The user asked about: with a user token, the token's own and no other; empty is the tenant's default."""
-    own = caller(request).user_id
-    if own is None:
-        return asked
-    if asked not in ("", own):
-        raise exceptions.PermissionDenied("A user token reaches only its own user's preferences.")
-    return str(own)
+        shown = {"outcome": outcome, "quiet": shown_quiet(quiet), "ladder": ladder}
+        return Response(ExplanationSerializer(_decided(user_id, decision) | shown).data)
 
 
 def _own(request: Request, preference_id: str) -> Preference:
@@ -158,15 +156,13 @@ def _own(request: Request, preference_id: str) -> Preference:
 
 
 def _decided(user_id: str, decision: Decision) -> dict[str, Any]:
-    hours = decision.quiet_hours
     question = decision.question
     return {
         "user_id": user_id or None,
         "channel": question.channel,
         "event_type": question.event_type,
         "category": question.category,
-        "quiet_hours_start": hours.start if hours else None,
-        "quiet_hours_end": hours.end if hours else None,
+        **shown_hours(decision.quiet_hours),
         "delivery": decision.delivery,
         "level": decision.level,
         "rule": decision.rung.id if decision.rung else None,

@@ -62,7 +62,7 @@ class RecipientView(APIView):
 
     @extend_schema(
         summary="Create or replace a recipient",
-        description="Fields left out become empty; only `pushTokens`, left out, stay as they are.",
+        description="Fields left out become empty; only `pushTokens` and `quietHours`, left out, stay as they are.",
         request=RecipientSerializer,
         responses={200: RecipientSerializer, 201: RecipientSerializer},
     )
@@ -82,7 +82,7 @@ class RecipientView(APIView):
 
     @extend_schema(
         summary="Change a recipient",
-        description="Fields left out stay. `pushTokens` and `attributes`, if given, replace what was there.",
+        description="Fields left out stay. `pushTokens`, `attributes` and `quietHours`, if given, replace what was there.",
         request=RecipientSerializer,
         responses=RecipientSerializer,
     )

@@ -22,6 +22,7 @@ LISTS = (
 WIDER = """selector => [...document.querySelectorAll(selector)]
     .filter(one => one.scrollWidth > one.clientWidth + 1 && getComputedStyle(one).display !== 'inline')
     .map(one => `${one.className}: ${one.scrollWidth} in ${one.clientWidth}`)"""
+HIGHER = WIDER.replace("Width", "Height")
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +40,9 @@ def rows(service: Service) -> None:
         quiet = {"quietHoursStart": "22:00", "quietHoursEnd": "07:00", "delivery": "immediate", "enabled": True}
         preference = {"userId": USER, "channel": "webhook", "eventType": "subscription.payment_failed"}
         assert client.post("/api/preferences", json=preference | quiet).status_code == 201
+        windows = [{"start": "03:00", "end": "03:01", "days": [day, "sat", "sun"]} for day in ("mon", "tue", "wed", "thu")]
+        for whose in ({"userId": USER}, {}):
+            assert client.put("/api/quiet-hours", params=whose, json={"quietHours": windows}).status_code == 200
         for event_id in ("", "a" * 100):
             event = {"eventType": "account", "userId": USER, "channels": ["in_app", "email"], "data": {"text": "w" * 200}}
             assert client.post("/api/events", json=event | ({"eventId": event_id} if event_id else {})).status_code == 202
@@ -71,6 +75,7 @@ def test_a_list_and_what_it_leads_to_fit_the_window(admin, place, viewport):
     admin.set_viewport_size(viewport)
     admin.goto(f"/admin/{place}/")
     assert admin.evaluate(WIDER, "html, .simplebar-content-wrapper, #result_list td") == []
+    assert admin.evaluate(HIGHER, "#result_list :is(td, th)") == []
     first_of(admin, place)
     # A password's hash is meant to end in an ellipsis.
     assert admin.evaluate(WIDER, "html, .field-line, .readonly:not(.whitespace-nowrap)") == []

@@ -181,6 +181,17 @@ def test_a_new_tenant_can_send_at_once(root):
     assert set(channels) == {channel.value for channel in Channel}
 
 
+def test_a_tenants_quiet_hours_are_written_and_shown_in_words(root, tenant):
+    page = reverse("admin:tenants_tenant_change", args=[tenant.pk])
+    form = {"name": "Acme", "is_active": "on", "default_locale": "en", "timezone": "UTC"}
+    assert root.post(page, form | {"quiet_hours": "mon-thu 21:00-08:00"}).status_code == 302
+    tenant.refresh_from_db()
+    assert tenant.quiet_hours == [{"start": "21:00", "end": "08:00", "days": ["mon", "tue", "wed", "thu"]}]
+    assert "Mon–Thu 21:00 – 08:00" in root.get(reverse("admin:tenants_tenant_changelist")).content.decode()
+    refused = root.post(page, form | {"quiet_hours": "00:00-24:00"})
+    assert list(refused.context["adminform"].form.errors) == ["quiet_hours"]
+
+
 def test_a_tenant_is_not_deleted_nor_renamed(root, tenant):
     assert root.post(reverse("admin:tenants_tenant_delete", args=[tenant.pk])).status_code == 403
     root.post(

@@ -4,8 +4,8 @@ import uuid
 
 import pytest
 
+from preferences.choices import LONGEST_LADDER
 from preferences.models import Preference
-from preferences.services import LONGEST_LADDER
 from tenants.vocabulary import Scope
 from tests.conftest import client_for, user_client
 from tests.factories import EventTypeFactory, PreferenceFactory, RecipientFactory
@@ -28,6 +28,7 @@ def test_a_preference_is_set_changed_listed_and_removed(api):
         "enabled": False,
         "quietHoursStart": "22:00",
         "quietHoursEnd": "07:00",
+        "quietHoursDays": None,
         "delivery": "immediate",
         "source": None,
         "createdAt": preference["createdAt"],
@@ -96,6 +97,13 @@ BAD = [
     ({"quietHoursEnd": "22:00"}, "quietHoursEnd"),
     ({"quietHoursStart": "22:00", "quietHoursEnd": None}, "quietHoursEnd"),
     ({"quietHoursStart": "22:00", "quietHoursEnd": "22:00"}, "quietHoursEnd"),
+    ({"quietHoursDays": ["mon"]}, "quietHoursDays"),
+    ({"quietHoursDays": ["mon"], "quietHoursStart": None, "quietHoursEnd": None}, "quietHoursDays"),
+    ({"quietHoursStart": "22:00", "quietHoursEnd": "07:00", "quietHoursDays": ["monday"]}, "quietHoursDays[0]"),
+    ({"quietHoursStart": "22:00", "quietHoursEnd": "07:00", "quietHoursDays": ["mon", "mon"]}, "quietHoursDays"),
+    ({"quietHoursStart": "22:00", "quietHoursEnd": "07:00", "quietHoursDays": "mon"}, "quietHoursDays"),
+    ({"quietHoursStart": "22:00", "quietHoursEnd": "07:00", "quietHoursDays": 1}, "quietHoursDays"),
+    ({"quietHoursStart": "22:00", "quietHoursEnd": "22:00", "quietHoursDays": None}, "quietHoursEnd"),
     ({"delivery": "weekly"}, "delivery"),
     ({"delivery": None}, "delivery"),
     ({"colour": "red"}, "colour"),
@@ -118,6 +126,8 @@ def test_bad_input_is_refused_with_its_fields_name(api, body, field):
         ({"quietHoursEnd": None}, "quietHoursEnd"),
         ({"quietHoursStart": "07:00"}, "quietHoursEnd"),
         ({"quietHoursStart": "25:00"}, "quietHoursStart"),
+        ({"quietHoursDays": ["tue", "tue"]}, "quietHoursDays"),
+        ({"quietHoursStart": None, "quietHoursEnd": None, "quietHoursDays": ["tue"]}, "quietHoursDays"),
         ({"channel": "sms"}, "channel"),
         ({"userId": "b"}, "userId"),
         ({"enabled": 1}, "enabled"),
@@ -220,6 +230,7 @@ def test_the_explanation_shows_every_step_and_the_one_that_decides(api, tenant):
         "why": "The user turned order.shipped by email off.",
         "quietHoursStart": "22:00",
         "quietHoursEnd": "07:00",
+        "quietHoursDays": None,
         "delivery": "immediate",
     }
     assert len(explanation["ladder"]) == 15

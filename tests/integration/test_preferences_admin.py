@@ -4,11 +4,13 @@ import datetime as dt
 import re
 
 import pytest
+from django.contrib.admin.models import LogEntry
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from preferences import admin
 from preferences.admin import _MOST_COUNTED
 from preferences.models import Preference, Recipient, Subscription, Suppression
 from tenants.vocabulary import Channel
@@ -88,6 +90,84 @@ def test_a_recipient_is_shown_with_devices_and_preferences(staff, tenant, strang
     assert "not.mine" not in page
 
 
+def test_a_recipients_quiet_hours_are_written_a_window_a_line(staff, tenant):
+    text = "mon-fri 22:00-7:00\r\n\r\nSaturday, sun 00:00 – 24:00\r\n"
+    assert staff.post(url("recipient", "add"), recipient_form(tenant, quiet_hours=text)).status_code == 302
+    recipient = Recipient.objects.get()
+    assert recipient.quiet_hours == [
+        {"start": "22:00", "end": "07:00", "days": ["mon", "tue", "wed", "thu", "fri"]},
+        {"start": "00:00", "end": "00:00", "days": ["sat", "sun"]},
+    ]
+    page = staff.get(url("recipient", "change", recipient.pk))
+    assert page.context["adminform"].form["quiet_hours"].value() == "mon-fri 22:00-07:00\nsat,sun 00:00-00:00"
+    assert "<div>Mon–Fri 22:00 – 07:00</div><div>Sat, Sun all day</div>" in staff.get(url("recipient")).content.decode()
+    form = recipient_form(tenant, email="new@example.com", quiet_hours=page.context["adminform"].form["quiet_hours"].value())
+    assert staff.post(url("recipient", "change", recipient.pk), form).status_code == 302
+    assert Recipient.objects.get().quiet_hours == recipient.quiet_hours
+    assert "uiet hours" not in LogEntry.objects.latest("pk").get_change_message()
+    staff.post(url("recipient", "change", recipient.pk), form | {"quiet_hours": ""})
+    assert Recipient.objects.get().quiet_hours == []
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("late", "Line 1 is not written like mon-fri 22:00-07:00."),
+        ("mon 22:00-07:00\nmon 22:00", "Line 2 is not written like mon-fri 22:00-07:00."),
+        ("mon 25:00-07:00", "Line 1: 25:00 is not a time of day."),
+        ("payday 22:00-07:00", "Line 1: payday is not a day of the week; days are mon, tue, wed, thu, fri, sat, sun."),
+        ("mon-fri 07:00-22:00\n22:00-07:00\nsat,sun 07:00-22:00", "These quiet hours leave no minute of the week to send"),
+        ("mon 12:00-13:00\n" * 15, "There may be at most 14 windows."),
+    ],
+)
+def test_quiet_hours_that_cannot_be_are_refused_and_shown_again(staff, tenant, text, message):
+    page = staff.post(url("recipient", "add"), recipient_form(tenant, quiet_hours=text))
+    form = page.context["adminform"].form
+    assert (page.status_code, list(form.errors)) == (200, ["quiet_hours"])
+    assert form.errors["quiet_hours"][0].startswith(message)
+    assert form["quiet_hours"].value() == text
+    assert not Recipient.objects.exists()
+
+
+def test_who_may_only_look_reads_quiet_hours_in_words(tenant):
+    recipient = RecipientFactory(tenant=tenant, quiet_hours=[{"start": "22:00", "end": "07:00", "days": ["fri"]}])
+    weekend = PreferenceFactory(tenant=tenant, quiet_hours_start="20:00", quiet_hours_end="09:00", quiet_hours_days=0b1110000)
+    tenant.quiet_hours = [{"start": "21:00", "end": "06:00", "days": ["mon"]}]
+    tenant.save()
+    clerk = staff_client("preferences.view_recipient", "preferences.view_preference", "tenants.view_tenant")
+    for path, words in (
+        (url("recipient", "change", recipient.pk), "Fri 22:00 – 07:00"),
+        (url("preference", "change", weekend.pk), "Fri–Sun 20:00 – 09:00"),
+        (reverse("admin:tenants_tenant_change", args=[tenant.pk]), "Mon 21:00 – 06:00"),
+    ):
+        page = clerk.get(path)
+        assert page.status_code == 200
+        assert words in page.content.decode()
+        assert "quiet_hours" not in page.content.decode()
+
+
+def test_an_explanation_says_which_quiet_hours_hold_and_whether_it_is_quiet(staff, tenant, monkeypatch):
+    monkeypatch.setattr(admin, "now", lambda: dt.datetime(2026, 7, 1, 21, tzinfo=dt.UTC))
+    EventTypeFactory(tenant=tenant, name="security.login", required=True)
+    recipient = RecipientFactory(tenant=tenant, user_id="a", timezone="Europe/Vienna")
+
+    def quiet(event_type="note"):
+        path = reverse("admin:preferences_recipient_explain", args=[recipient.pk])
+        page = staff.get(path, {"event_type": event_type, "channel": "1"}).content.decode()
+        return " ".join(re.sub(r"<[^>]+>", " ", page.partition('id="quiet"')[2].partition("<table")[0]).split())
+
+    assert "No quiet hours Neither the user nor the tenant has any." in quiet()
+    tenant.quiet_hours = [{"start": "22:00", "end": "06:30", "days": ["wed"]}]
+    tenant.save()
+    assert "Quiet now until Thu 2 Jul 2026, 06:30, Europe/Vienna Wed 22:00 – 06:30 They are the tenant&#x27;s" in quiet()
+    recipient.quiet_hours = [{"start": "01:00", "end": "02:00", "days": ["wed"]}]
+    recipient.save()
+    assert "Not quiet now Wed 01:00 – 02:00 They are the user&#x27;s as a whole." in quiet()
+    PreferenceFactory(tenant=tenant, user_id="a", quiet_hours_days=0, delivery="digest")
+    assert "No quiet hours The deciding preference says so (user.any)." in quiet()
+    assert "What is required is held back in none." in quiet("security.login")
+
+
 def test_the_explanation_highlights_the_rung_that_decides(staff, tenant):
     EventTypeFactory(tenant=tenant, name="order.shipped", category="orders")
     recipient = RecipientFactory(tenant=tenant, user_id="a", email="")
@@ -164,11 +244,46 @@ def test_a_preference_for_any_channel_and_type_is_stored(staff, tenant):
     assert Preference.objects.values_list("user_id", "channel", "event_type", "category").get() == ("a", None, "", "")
 
 
+WEEK = ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+NIGHT = {"quiet_hours_start": "22:00", "quiet_hours_end": "07:00"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "stored", "shown"),
+    [
+        ({"quiet_hours_days": WEEK}, (None, None), "–"),
+        ({}, (None, None), "–"),
+        (NIGHT | {"quiet_hours_days": WEEK}, ("22:00", None), "22:00 – 07:00"),
+        (NIGHT | {"quiet_hours_days": ["mon", "sun"]}, ("22:00", 0b1000001), "Mon, Sun 22:00 – 07:00"),
+        ({"no_quiet_hours": "on", "quiet_hours_days": WEEK}, (None, 0), "none"),
+        (NIGHT | {"no_quiet_hours": "on"}, (None, 0), "none"),
+    ],
+)
+def test_the_quiet_hours_of_a_preference_are_stored_shown_and_kept(staff, tenant, fields, stored, shown):
+    def now_stored():
+        preference = Preference.objects.get()
+        start = preference.quiet_hours_start
+        return start and f"{start:%H:%M}", preference.quiet_hours_days
+
+    assert staff.post(url("preference", "add"), preference_form(tenant, **fields)).status_code == 302
+    assert now_stored() == stored
+    assert re.findall(r"field-hours[^>]*>\s*(.*?)\s*<", staff.get(url("preference")).content.decode(), re.DOTALL) == [shown]
+    page = url("preference", "change", Preference.objects.get().pk)
+    form = staff.get(page).context["adminform"].form
+    again = {name: form[name].value() for name in form.fields if form[name].value()}
+    assert staff.post(page, again).status_code == 302
+    assert now_stored() == stored
+    assert LogEntry.objects.latest("pk").get_change_message() == "No fields changed."
+
+
 @pytest.mark.parametrize(
     ("fields", "faulty"),
     [
         ({"quiet_hours_start": "22:00"}, "quiet_hours_end"),
-        ({"quiet_hours_start": "22:00", "quiet_hours_end": "22:00"}, "quiet_hours_end"),
+        ({"quiet_hours_start": "22:00", "quiet_hours_end": "22:00", "quiet_hours_days": WEEK}, "quiet_hours_end"),
+        (NIGHT, "quiet_hours_days"),
+        ({"quiet_hours_days": ["mon"]}, "quiet_hours_days"),
+        (NIGHT | {"quiet_hours_days": ["payday"]}, "quiet_hours_days"),
         ({"quiet_hours_start": "25:00", "quiet_hours_end": "07:00"}, "quiet_hours_start"),
         ({"event_type": "a.b", "category": "c"}, "category"),
         ({"event_type": "two words"}, "event_type"),

@@ -20,6 +20,7 @@ EVERYTHING = {
     "locale": "de-AT",
     "timezone": "Europe/Vienna",
     "attributes": {"plan_name": "pro", "nested": {"Some_Key": [1, 2.5, None, True]}},
+    "quietHours": [{"start": "22:00", "end": "07:00", "days": ["mon", "sat"]}],
 }
 NOTHING = {
     "email": None,
@@ -30,6 +31,7 @@ NOTHING = {
     "locale": None,
     "timezone": None,
     "attributes": {},
+    "quietHours": [],
 }
 
 
@@ -44,7 +46,7 @@ def test_a_recipient_is_created_read_replaced_and_erased(api):
     assert created.json()["userId"] == "user_1"
     assert shown(created) == EVERYTHING
     assert api.get("/api/recipients/user_1").json() == created.json()
-    replaced = api.put("/api/recipients/user_1", {"pushTokens": []})
+    replaced = api.put("/api/recipients/user_1", {"pushTokens": [], "quietHours": None})
     assert (replaced.status_code, shown(replaced)) == (200, NOTHING)
     assert replaced.json()["createdAt"] == created.json()["createdAt"]
     assert api.delete("/api/recipients/user_1").status_code == 204
@@ -103,6 +105,17 @@ BAD = [
     ({"attributes": []}, "attributes"),
     ({"attributes": None}, "attributes"),
     ({"attributes": {"a": "x" * 16384}}, "attributes"),
+    ({"quietHours": "22:00-07:00"}, "quietHours"),
+    ({"quietHours": ["22:00-07:00"]}, "quietHours[0]"),
+    ({"quietHours": [{"start": "22:00"}]}, "quietHours[0].end"),
+    ({"quietHours": [{"start": "22:00", "end": "25:00"}]}, "quietHours[0].end"),
+    ({"quietHours": [{"start": "22:00", "end": "07:00", "on": ["mon"]}]}, "quietHours[0].on"),
+    ({"quietHours": [{"start": "22:00", "end": "07:00", "days": ["monday"]}]}, "quietHours[0].days[0]"),
+    ({"quietHours": [{"start": "22:00", "end": "07:00", "days": ["mon", "mon"]}]}, "quietHours[0].days"),
+    ({"quietHours": [{"start": "22:00", "end": "07:00", "days": []}]}, "quietHours[0].days"),
+    ({"quietHours": [{"start": "22:00", "end": "22:00"}]}, "quietHours"),
+    ({"quietHours": [{"start": "22:00", "end": "07:00"}, {"start": "07:00", "end": "22:00"}]}, "quietHours"),
+    ({"quietHours": [{"start": "22:00", "end": "07:00"}] * 15}, "quietHours"),
     ({"e_mail": "a@b.co"}, "e_mail"),
     ({"attributes": {"a": "\x00"}}, "attributes.a"),
     ({"email": "a\x00@b.co"}, "email"),
@@ -169,6 +182,21 @@ def test_push_tokens_given_replace_the_devices_and_left_out_keep_them(api, tenan
     assert replaced["pushTokens"] == [{"token": "t2", "platform": "android"}, {"token": "t3", "platform": ""}]
     assert Device.objects.get(token="t2").pk == kept.pk
     assert not Device.objects.filter(token="t1").exists()
+
+
+def test_quiet_hours_left_out_stay_and_null_takes_them_away(api):
+    night = {"start": "22:00", "end": "07:00"}
+    every_day = night | {"days": ["mon", "tue", "wed", "thu", "fri", "sat", "sun"]}
+    stored = api.put("/api/recipients/a", {"quietHours": [night, night | {"days": ["sun"]}]})
+    assert shown(stored)["quietHours"] == [every_day, night | {"days": ["sun"]}]
+    assert shown(api.put("/api/recipients/a", {"email": "a@b.co"}))["quietHours"] == shown(stored)["quietHours"]
+    assert shown(api.patch("/api/recipients/a", {"email": None}))["quietHours"] == shown(stored)["quietHours"]
+    assert shown(api.patch("/api/recipients/a", {"quietHours": [night]}))["quietHours"] == [every_day]
+    for body in ({"quietHours": None}, {"quietHours": []}):
+        api.patch("/api/recipients/a", {"quietHours": [night]})
+        assert shown(api.patch("/api/recipients/a", body))["quietHours"] == []
+        api.patch("/api/recipients/a", {"quietHours": [night]})
+        assert shown(api.put("/api/recipients/a", body))["quietHours"] == []
 
 
 def test_a_retired_token_that_is_registered_again_is_live_again(api, tenant):

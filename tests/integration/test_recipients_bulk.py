@@ -29,6 +29,30 @@ def at_once(*calls):
         return [future.result() for future in [pool.submit(run, call) for call in calls]]
 
 
+def test_quiet_hours_in_bulk_stay_where_they_are_left_out(api, tenant):
+    night = [{"start": "22:00", "end": "07:00", "days": ["fri"]}]
+    for user_id in ("kept", "changed", "quit"):
+        RecipientFactory(tenant=tenant, user_id=user_id, quiet_hours=[{"start": "20:00", "end": "08:00", "days": ["mon"]}])
+    rows = [
+        {"userId": "kept", "email": "kept@example.com"},
+        {"userId": "changed", "quietHours": night},
+        {"userId": "quit", "quietHours": None},
+        {"userId": "new", "quietHours": night},
+        {"userId": "bare"},
+        {"userId": "bad", "quietHours": [{"start": "25:00", "end": "07:00"}]},
+    ]
+    report = api.post("/api/recipients/bulk", {"recipients": rows}).json()
+    assert [(error["userId"], error["field"]) for error in report["errors"]] == [("bad", "quietHours[0].start")]
+    assert dict(Recipient.objects.values_list("user_id", "quiet_hours")) == {
+        "kept": [{"start": "20:00", "end": "08:00", "days": ["mon"]}],
+        "changed": night,
+        "quit": [],
+        "new": night,
+        "bare": None,
+    }
+    assert recipients_by_user([(tenant.pk, "quit")])[tenant.pk, "quit"].quiet_hours == ""
+
+
 def test_a_bulk_upsert_takes_the_good_rows_and_names_the_bad(api, tenant, stranger):
     RecipientFactory(tenant=tenant, user_id="old", phone="+14155550100")
     RecipientFactory(tenant=stranger, user_id="new", email="theirs@example.com")

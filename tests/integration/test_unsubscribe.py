@@ -12,8 +12,8 @@ from django.utils.timezone import now
 from deliveries.models import Delivery
 from deliveries.providers import registry
 from preferences.centre.links import BadLinkError, CentreLink, Signer, UnsubscribeLink, unverified
+from preferences.choices import LONGEST_LADDER
 from preferences.models import Preference, Suppression
-from preferences.services import LONGEST_LADDER
 from tenants.models import ProviderAccount
 from tenants.vocabulary import Channel
 from tests.doubles.esp import VENDORS, EspDouble

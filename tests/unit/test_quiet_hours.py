@@ -96,7 +96,10 @@ def test_it_lasts_no_longer_than_written_but_for_an_hour_that_comes_twice(situat
         dt.datetime.combine(dt.date(2000, 1, 2), window.end) - dt.datetime.combine(dt.date(2000, 1, 2), window.start)
     ) % DAY
     offsets = {(now + hours * HOUR).astimezone(zone).utcoffset() for hours in range(-26, 27)}
-    assert until - now <= length + (max(offsets) - min(offsets))
+    shift = max(offsets) - min(offsets)
+    if length + shift >= DAY:  # the pause between two windows may be the very hour that does not come: then they are one
+        return
+    assert until - now <= length + shift
     if len(offsets) == 1:  # on all other days the end is what the clock shows
         assert until.astimezone(zone).time() == window.end
 
