@@ -6,6 +6,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import OpClass
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import MD5, Left
 from django.utils.timezone import now
 from uuid_utils.compat import uuid7
@@ -138,6 +139,16 @@ class Delivery(models.Model):
                 "id",
                 condition=models.Q(status__in=[status.value for status in sorted(UNHAPPY)]),
                 name="delivery_unhappy",
+            ),
+            # What waits for its time, listed and counted by reason.
+            models.Index("tenant", "id", include=["reason"], condition=models.Q(is_held=True), name="delivery_held"),
+            # What a digest's message was made of.
+            models.Index(
+                "tenant",
+                KeyTextTransform("digestEventId", "explanation"),
+                "id",
+                condition=models.Q(status=Status.DIGESTED),
+                name="delivery_digested",
             ),
         ]
 

@@ -306,7 +306,7 @@ FROM held WHERE d.id = held.id AND held.status = %s
 """
 
 _CANCEL = announcing(
-    "UPDATE deliveries_delivery d SET status = %s, lease_until = NULL "
+    "UPDATE deliveries_delivery d SET status = %s, lease_until = NULL, is_held = false "
     "WHERE d.tenant_id = %s AND d.event_id = %s AND d.status = ANY(%s) AND d.status <> %s"
 )
 

@@ -20,7 +20,7 @@ from tenants.vocabulary import Scope
 _SCOPES = dict.fromkeys(("GET", "POST", "PATCH", "DELETE"), (Scope.RULES_WRITE,))
 
 
-class _OfTenant(generics.GenericAPIView):  # type: ignore[type-arg] # not generic at run time
+class OfTenant(generics.GenericAPIView):  # type: ignore[type-arg] # not generic at run time
     # Everything starts from the caller's tenant; what is not unique is a 409. (A docstring would describe the operations.)
     scopes: ClassVar = _SCOPES
     http_method_names = ["get", "post", "patch", "delete", "head", "options"]
@@ -55,7 +55,7 @@ _TAKEN = {409: OpenApiResponse(description="Another one has this name.")}
         responses={201: RuleSerializer, 409: OpenApiResponse(description=f"There are {MOST_RULES} rules, and may be no more.")},
     ),
 )
-class RulesView(_OfTenant, generics.ListCreateAPIView):  # type: ignore[type-arg] # not generic at run time
+class RulesView(OfTenant, generics.ListCreateAPIView):  # type: ignore[type-arg] # not generic at run time
     model = Rule
     serializer_class = RuleSerializer
     queryset = Rule.objects.none()
@@ -72,7 +72,7 @@ class RulesView(_OfTenant, generics.ListCreateAPIView):  # type: ignore[type-arg
     patch=extend_schema(summary="Change a rule"),
     delete=extend_schema(summary="Delete a rule"),
 )
-class RuleView(_OfTenant, generics.RetrieveUpdateDestroyAPIView):  # type: ignore[type-arg] # not generic at run time
+class RuleView(OfTenant, generics.RetrieveUpdateDestroyAPIView):  # type: ignore[type-arg] # not generic at run time
     model = Rule
     serializer_class = RuleSerializer
     queryset = Rule.objects.none()
@@ -84,7 +84,7 @@ class RuleView(_OfTenant, generics.RetrieveUpdateDestroyAPIView):  # type: ignor
     get=extend_schema(summary="List event types"),
     post=extend_schema(summary="Declare an event type", responses={201: EventTypeSerializer, **_TAKEN}),
 )
-class EventTypesView(_OfTenant, generics.ListCreateAPIView):  # type: ignore[type-arg] # not generic at run time
+class EventTypesView(OfTenant, generics.ListCreateAPIView):  # type: ignore[type-arg] # not generic at run time
     model = EventType
     serializer_class = EventTypeSerializer
     queryset = EventType.objects.none()
@@ -96,7 +96,7 @@ class EventTypesView(_OfTenant, generics.ListCreateAPIView):  # type: ignore[typ
     patch=extend_schema(summary="Change an event type", responses={200: EventTypeSerializer, **_TAKEN}),
     delete=extend_schema(summary="Delete an event type"),
 )
-class EventTypeView(_OfTenant, generics.RetrieveUpdateDestroyAPIView):  # type: ignore[type-arg] # not generic at run time
+class EventTypeView(OfTenant, generics.RetrieveUpdateDestroyAPIView):  # type: ignore[type-arg] # not generic at run time
     model = EventType
     serializer_class = EventTypeSerializer
     queryset = EventType.objects.none()
