@@ -22,6 +22,8 @@ STATUS_COLOURS: Final = {
     "suppressed": "warning",
     "expired": "warning",
     "canceled": "default",
+    "digested": "success",
+    "held": "primary",
 }
 
 # What staff read must not call home: no script, no remote image that counts an opening.

@@ -76,7 +76,10 @@ class DigestScheduleSerializer(ModelShape):
         required=False, min_value=1, max_value=MOST_ITEMS, help_text="Items that the template gets; the others are counted."
     )
     position = SecondsField(
-        required=False, min_value=-_LARGEST - 1, max_value=_LARGEST, help_text="Lower is asked first; the first that fits counts."
+        required=False,
+        min_value=-_LARGEST - 1,
+        max_value=_LARGEST,
+        help_text="Lower is asked first; the first that fits counts.",
     )
     is_active = SwitchField(required=False)
     created_at = serializers.DateTimeField(read_only=True)

@@ -80,9 +80,7 @@ class DigestsView(generics.ListAPIView[Digest]):
 class DigestView(APIView):
     scopes: ClassVar = {"GET": (Scope.DELIVERIES_READ,)}
 
-    @extend_schema(
-        summary="A digest with what is in it", tags=["digests"], parameters=[_ID], responses=DigestDetailSerializer
-    )
+    @extend_schema(summary="A digest with what is in it", tags=["digests"], parameters=[_ID], responses=DigestDetailSerializer)
     def get(self, request: Request, id: str) -> Response:  # noqa: A002 - the route's name for it
         return Response(_shown(_found(request, id)))
 

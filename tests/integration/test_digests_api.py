@@ -176,7 +176,9 @@ class TestDigests:
             "items": shown["items"],
         }
         assert [item["eventId"] for item in shown["items"]] == [first, second]
-        assert {item["deliveryId"] for item in shown["items"]} == {str(one) for one in Delivery.objects.values_list("id", flat=True)}
+        assert {item["deliveryId"] for item in shown["items"]} == {
+            str(one) for one in Delivery.objects.values_list("id", flat=True)
+        }
         (listed,) = api.get("/api/digests").json()["results"]
         assert listed == {name: value for name, value in shown.items() if name != "items"}
 
