@@ -37,7 +37,7 @@ class EventTypeForm(forms.ModelForm):  # type: ignore[type-arg]
 
 def pattern_field(model: type[Model]) -> forms.CharField:
     """For the model's `event_type`."""
-    field = model._meta.get_field("event_type")
+    field: Any = model._meta.get_field("event_type")
     return forms.CharField(
         max_length=200,
         validators=[validate_pattern],

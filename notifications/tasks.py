@@ -117,10 +117,11 @@ def close_digests() -> None:
     """Answer the bell: close digests whose time has come, and raise the events that carry their messages."""
     bells.answer_digests()
     claim = claim_digests(now=clock())
-    if claim.more:
+    digests, gave_back = closing.triage(claim.digests, lease_id=claim.lease_id, now=clock())
+    if claim.more or gave_back:
         bells.ring_digests(again=True)
-    if claim.digests:
-        _close_digests(claim, claim.digests)
+    if digests:
+        _close_digests(claim, digests)
 
 
 def _close_digests(claim: DigestClaim, digests: list[ClaimedDigest]) -> None:

@@ -207,9 +207,7 @@ class DigestAdmin(ReadOnlyAdmin, KeysetModelAdmin):
         permissions=["act"],
         icon="send",
         variant=ActionVariant.PRIMARY,
-        dialog=confirmation(
-            "Send this digest now?", "It goes out with what it holds; the next item opens another.", "Send now"
-        ),
+        dialog=confirmation("Send this digest now?", "It goes out with what it holds.", "Send now"),
     )
     def send_now(self, request: HttpRequest, form: BaseDialogForm, object_id: str) -> HttpResponse:
         digest = self.get_object(request, object_id)

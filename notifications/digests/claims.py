@@ -24,6 +24,9 @@ CHUNK = 200
 PAGE = 1000
 """Items read at once."""
 MAX_ATTEMPTS = 5
+"""Times a digest may be taken up without coming to an end before what it holds fails."""
+SUSPECT_AFTER = 2
+"""Times after which it is closed alone: it may be what brings its workers down."""
 
 _WAITING = waiting_sql("notifications_digest", "finished_at IS NULL")
 

@@ -21,7 +21,7 @@ from uuid_utils.compat import uuid7
 
 from deliveries.services import Settled, fail_held, settle_held
 from deliveries.states import Status
-from notifications.digests.claims import ClaimedDigest, Item, items_of
+from notifications.digests.claims import MAX_ATTEMPTS, SUSPECT_AFTER, ClaimedDigest, Item, items_of
 from notifications.filter import decide_items
 from notifications.holds.leases import POISON
 from notifications.holds.release import chunk_of
@@ -258,6 +258,22 @@ def give_up(digest: ClaimedDigest, *, lease_id: UUID, error: str, now: datetime)
                 [now, error, digest.id],
             )
     logger.error("digest_failed", digest_id=str(digest.id), error=error)
+
+
+def triage(digests: Sequence[ClaimedDigest], *, lease_id: UUID, now: datetime) -> tuple[list[ClaimedDigest], bool]:
+    """The digests of a claim to be closed now, and whether others were given back.
+
+    What came to no end too often is given up; what may be at fault is closed alone, so that it takes no others with it.
+    """
+    for worn_out in (one for one in digests if one.attempt_count > MAX_ATTEMPTS):
+        give_up(worn_out, lease_id=lease_id, error=f"Taken up {MAX_ATTEMPTS} times without coming to an end.", now=now)
+    going = [one for one in digests if one.attempt_count <= MAX_ATTEMPTS]
+    suspects = [one for one in going if one.attempt_count > SUSPECT_AFTER]
+    if not suspects or len(going) == 1:
+        return going, False
+    first = max(suspects, key=lambda one: one.attempt_count)
+    give_back([one for one in going if one is not first], lease_id=lease_id)
+    return [first], True
 
 
 def give_back(digests: Sequence[ClaimedDigest], *, lease_id: UUID) -> None:

@@ -79,7 +79,7 @@ class DigestScheduleSerializer(ModelShape):
         required=False,
         min_value=-_LARGEST - 1,
         max_value=_LARGEST,
-        help_text="Lower is asked first; the first that fits counts.",
+        help_text="Lower is asked first.",
     )
     is_active = SwitchField(required=False)
     created_at = serializers.DateTimeField(read_only=True)
