@@ -121,7 +121,8 @@ def close_digests() -> None:
     if claim.more or gave_back:
         bells.ring_digests(again=True)
     if digests:
-        _close_digests(claim, digests)
+        for part in closing.parts(digests):
+            _close_digests(claim, part)
 
 
 def _close_digests(claim: DigestClaim, digests: list[ClaimedDigest]) -> None:

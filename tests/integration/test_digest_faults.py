@@ -11,7 +11,7 @@ from deliveries.states import Status
 from notifications import tasks
 from notifications.digests import closing
 from notifications.digests.claims import MAX_ATTEMPTS, claim_digests
-from notifications.models import Digest
+from notifications.models import Digest, Hold
 from tests.factories import DigestFactory
 from tests.integration.test_admin_limits import digest_with
 
@@ -50,3 +50,19 @@ def test_one_that_brings_its_workers_down_is_given_up_and_takes_no_others_with_i
     assert closed_with.count(["bad", "good"]) == 2
     assert closed_with.count(["bad"]) == MAX_ATTEMPTS - 2
     assert not claim_digests(now=moment + timedelta(hours=1)).digests
+
+
+def test_much_is_closed_in_parts(tenant, monkeypatch):
+    monkeypatch.setattr(closing, "MOST_AT_ONCE", 3)
+    for number, size in enumerate((2, 1, 5, 1)):
+        digest_with(tenant, size, user_id=f"u{number}", due_at=AGO)
+    claim = claim_digests(now=now())
+    sizes = {"u0": 2, "u1": 1, "u2": 5, "u3": 1}
+    found = [[one.user_id for one in part] for part in closing.parts(claim.digests)]
+    assert sorted(name for part in found for name in part) == sorted(sizes)
+    assert len(found) > 1
+    assert all(len(part) == 1 or sum(sizes[name] for name in part) <= 3 for part in found)
+    closed = [closing.close(part, lease_id=claim.lease_id, now=now()) for part in closing.parts(claim.digests)]
+    assert len(closed) == len(found)
+    assert Digest.objects.filter(finished_at=None).count() == 0
+    assert not Hold.objects.exists()

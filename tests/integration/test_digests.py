@@ -140,6 +140,14 @@ def test_the_first_few_are_shown_and_the_others_counted(api, tenant, ada, drain)
     assert [message.body for message in messages()] == ["a b 5, 3 more"]
 
 
+def test_items_are_in_the_order_of_their_events(api, ada, drain):
+    first, *_ = [post(api, name) for name in "abc"]
+    Event.objects.filter(event_id=first).update(attempt_count=0)  # its row lies behind the others now
+    drain(NOON)
+    drain(NEXT)
+    assert [message.body for message in messages()] == ["a b c 3"]
+
+
 def test_a_broken_template_kills_its_own_digest_only(api, tenant, ada, drain):
     TemplateFactory(tenant=tenant, event_type="broken", version__body="{{ nobody }}", version__variables=[])
     DigestScheduleFactory(tenant=tenant, event_type="other", template="broken")
