@@ -254,9 +254,10 @@ class DeliveryAdmin(ReadOnlyAdmin, KeysetModelAdmin):
     def decision(self, delivery: Delivery) -> SafeString | str:
         return pretty(delivery.explanation)
 
-    @display(description="Next attempt, or held until")
-    def due(self, delivery: Delivery) -> Any:
-        return delivery.next_attempt_at if delivery.status in OPEN else None
+    @display(description="Due")
+    def due(self, delivery: Delivery) -> str:
+        """For its next attempt, or until when it is held back."""
+        return moment(delivery.next_attempt_at) if delivery.status in OPEN else ""
 
     @display(description="Was held back for")
     def waited(self, delivery: Delivery) -> SafeString | str:

@@ -18,7 +18,7 @@ from unfold.dataclasses import UnfoldAction
 from unfold.decorators import action, display
 from unfold.enums import ActionVariant
 from unfold.forms import BaseDialogForm
-from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget
+from unfold.widgets import UnfoldAdminSelectWidget, UnfoldAdminTextInputWidget, UnfoldAdminTimeWidget
 
 from deliveries import bells
 from deliveries.admin.presentation import labelled, link, moment, sandbox_label, shortened
@@ -40,6 +40,12 @@ _COLOURS = {"open": "info", "closing": "info", "sent": "success", "nothing left"
 
 class DigestScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
     event_type = pattern_field(DigestSchedule)
+    at = forms.TimeField(
+        input_formats=["%H:%M"],
+        initial=DigestSchedule._meta.get_field("at").get_default(),
+        widget=UnfoldAdminTimeWidget(format="%H:%M"),
+        help_text=DigestSchedule._meta.get_field("at").help_text,
+    )
     weekday = forms.TypedChoiceField(
         choices=list(enumerate(_WEEKDAYS)), coerce=int, initial=0, widget=UnfoldAdminSelectWidget, help_text="Of a weekly one."
     )
@@ -50,6 +56,9 @@ class DigestScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
         initial=DigestSchedule._meta.get_field("template").get_default(),
         help_text="The event type of the digest's own message, whose templates are used. Without any, built-in words are.",
     )
+
+    class Meta:
+        labels = {"window_s": "Window", "longest_s": "At longest"}
 
     def clean(self) -> dict[str, Any]:
         values: dict[str, Any] = with_room(self, super().clean() or self.cleaned_data, hold_room_for_schedule)
@@ -63,7 +72,7 @@ class DigestScheduleForm(forms.ModelForm):  # type: ignore[type-arg]
 @admin.register(DigestSchedule)
 class DigestScheduleAdmin(ModelAdmin):
     form = DigestScheduleForm
-    list_display = ("name", "tenant", "event_type", "category", "on_channel", "goes_out", "template", "position", "is_active")
+    list_display = ("name", "tenant", "event_type", "on_channel", "goes_out", "position", "is_active")
     list_filter = (("tenant", RelatedDropdownFilter), ("cadence", ChoicesDropdownFilter), "is_active")
     list_filter_submit = True
     list_select_related = ("tenant",)
@@ -95,8 +104,9 @@ class DigestScheduleAdmin(ModelAdmin):
                 return f"every day at {schedule.at:%H:%M}"
             case Cadence.WEEKLY:
                 return f"{_WEEKDAYS[schedule.weekday]} at {schedule.at:%H:%M}"
-        slides = f", begun anew by each further item, {in_words(schedule.longest_s)} at most" if schedule.slides else ""
-        return f"{in_words(schedule.window_s)} after the first item{slides}"
+        if schedule.slides:
+            return f"{in_words(schedule.window_s)} after the last item, {in_words(schedule.longest_s)} at most"
+        return f"{in_words(schedule.window_s)} after the first item"
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("tenant",) if obj else ()
@@ -136,7 +146,7 @@ class DigestAdmin(ReadOnlyAdmin, KeysetModelAdmin):
     fieldsets = (
         (None, {"fields": (("state", "tenant", "simulated"), ("channel", "user", "address"), ("digest_key", "schedule"))}),
         ("Times", {"fields": (("opened_at", "due_at", "closes_by"), ("closed_at", "finished_at"))}),
-        ("Message", {"fields": (("template", "most_items"), ("item_count", "sent_count"), "event", "error")}),
+        ("Message", {"fields": (("template", "most_items"), ("holds", "event"), "error")}),
     )
 
     @display(description="Opened")
@@ -157,7 +167,12 @@ class DigestAdmin(ReadOnlyAdmin, KeysetModelAdmin):
 
     @display(description="Items")
     def collected(self, digest: Digest) -> str:
-        return f"{digest.sent_count} of {digest.item_count}" if digest.finished_at else ""
+        return f"{digest.sent_count} of {digest.item_count} sent" if digest.finished_at else ""
+
+    @display(description="Items")
+    def holds(self, digest: Digest) -> str:
+        """As `collected`, and what it holds until then; for one digest."""
+        return self.collected(digest) or f"{holding([digest]).get(digest.pk, 0)} so far"
 
     @display(description="Sandbox")
     def simulated(self, digest: Digest) -> SafeString | str:

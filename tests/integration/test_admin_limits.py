@@ -79,12 +79,20 @@ def test_a_schedule_is_added_and_changed(root, tenant):
     assert list(errors_of(root.post(change, window | {"longest_s": 599}))) == ["longest_s"]
     assert root.post(change, window).status_code == 302
     page = root.get(reverse("admin:notifications_digestschedule_changelist")).content.decode()
-    assert "10 min after the first item, begun anew by each further item, 1 h at most" in page
+    assert "10 min after the last item, 1 h at most" in page
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("event_type", "?"), ("template", "*"), ("weekday", 7), ("window_s", 9), ("most_items", 101), ("at", "25:00")],
+    [
+        ("event_type", "?"),
+        ("template", "*"),
+        ("weekday", 7),
+        ("window_s", 9),
+        ("most_items", 101),
+        ("at", "25:00"),
+        ("at", "09:00:30"),
+    ],
 )
 def test_a_bad_schedule_is_refused(root, tenant, field, value):
     response = root.post(reverse("admin:notifications_digestschedule_add"), SCHEDULE | {"tenant": tenant.pk, field: value})
@@ -143,6 +151,7 @@ def test_a_digest_shows_what_it_holds_up_to_a_limit(root, tenant, monkeypatch):
     shown = [str(pk) for pk in Delivery.objects.order_by("id").values_list("pk", flat=True)]
     assert [pk in page for pk in shown] == [True, True, False]
     assert "And 1 more." in page
+    assert "3 so far" in page
 
 
 def send_now(client, digest):
@@ -200,3 +209,4 @@ def test_held_deliveries_are_found_and_say_why_and_until_when(root, tenant):
     page = root.get(reverse("admin:deliveries_delivery_change", args=[held.pk])).content.decode()
     assert "Held back: the limit “marketing” is reached: it waits for its turn." in page
     assert "2031-07-02T05:00:00Z" in page
+    assert f"{until:%Y-%m-%d %H:%M:%S}" in page
