@@ -93,6 +93,7 @@ class Claim:
     lease_id: UUID
     digests: list[ClaimedDigest]
     more: bool
+    """Whether due ones were left for the next claim, or may have been."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +125,8 @@ def claim_digests(*, now: datetime, limit: int = CHUNK) -> Claim:
             },
         )
         digests = [ClaimedDigest(*row) for row in cursor.fetchall()]
-    return Claim(lease_id, digests, more=sum(pair.count for pair in waiting) > len(digests))
+    more = sum(pair.count for pair in waiting) > len(digests) or any(pair.count >= limit for pair in waiting)
+    return Claim(lease_id, digests, more=more)
 
 
 def items_of(digest_ids: Sequence[UUID], *, page: int = PAGE) -> Iterator[list[Item]]:

@@ -271,7 +271,7 @@ def _finish(
 
 
 def give_up(digest: ClaimedDigest, *, lease_id: UUID, error: str, now: datetime) -> None:
-    """Let what a digest has collected fail, so that nothing waits for ever; its deliveries may be replayed."""
+    """Let what a digest has collected fail, so that nothing waits for ever. It was never rendered: it cannot be sent again."""
     with transaction.atomic():
         if not _lock([digest.id], lease_id):
             return

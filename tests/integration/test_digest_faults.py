@@ -66,3 +66,12 @@ def test_much_is_closed_in_parts(tenant, monkeypatch):
     assert len(closed) == len(found)
     assert Digest.objects.filter(finished_at=None).count() == 0
     assert not Hold.objects.exists()
+
+
+def test_a_claim_says_whether_there_may_be_more(tenant):
+    DigestFactory.create_batch(5, tenant=tenant, due_at=AGO)
+    assert [(len(claim.digests), claim.more) for claim in (claim_digests(now=now(), limit=2) for _ in range(3))] == [
+        (2, True),
+        (2, True),
+        (1, False),
+    ]
