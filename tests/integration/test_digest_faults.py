@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 
+import pytest
+from django.db import connection, transaction
 from django.utils.timezone import now
 
 from deliveries.models import Delivery
+from deliveries.services import cancel_event_deliveries
 from deliveries.states import Status
 from notifications import tasks
 from notifications.digests import closing
 from notifications.digests.claims import MAX_ATTEMPTS, claim_digests
 from notifications.models import Digest, Hold
-from tests.factories import DigestFactory
+from tests.factories import DeliveryFactory, DigestFactory
 from tests.integration.test_admin_limits import digest_with
 
 AGO = now() - timedelta(hours=1)
@@ -75,3 +79,35 @@ def test_a_claim_says_whether_there_may_be_more(tenant):
         (2, True),
         (1, False),
     ]
+
+
+_BLOCKED_BY_US = "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid)))"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_who_cancels_an_event_locks_its_deliveries_as_who_closes_digests(tenant):
+    """In the order of their ids, whatever index they are found by; so neither ever holds what the other waits for."""
+    first, second = (
+        DeliveryFactory(tenant=tenant, event_id="e", user_id=user_id, status=Status.PENDING, is_held=True) for user_id in "za"
+    )
+    assert first.pk < second.pk
+
+    def cancel() -> None:
+        try:
+            with transaction.atomic():
+                cancel_event_deliveries(tenant_id=tenant.pk, event_id="e")
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=cancel)
+    with transaction.atomic(), connection.cursor() as cursor:
+        Delivery.objects.select_for_update().get(pk=first.pk)
+        thread.start()
+        blocked = False
+        while not blocked and thread.is_alive():
+            cursor.execute(_BLOCKED_BY_US)
+            (blocked,) = cursor.fetchone()
+        assert blocked
+        assert Delivery.objects.select_for_update(nowait=True).get(pk=second.pk)  # nobody has it yet
+    thread.join()
+    assert set(Delivery.objects.values_list("status", "is_held")) == {(Status.CANCELED, False)}
