@@ -34,9 +34,6 @@ QUIET_HOURS = "quiet_hours"
 DELAYED = "delayed"
 ALREADY_REACHED = "already_reached"
 
-HELD = (DELAYED, ESCALATION, QUIET_HOURS, *sorted({REASONS[Excess.DEFER], DIGEST}))
-"""Reasons for which deliveries wait for their time."""
-
 _LISTED = frozenset({Channel.EMAIL, Channel.SMS, Channel.PUSH, Channel.CHAT, Channel.WEBHOOK})
 """Channels whose addresses may be on the suppression list."""
 

@@ -18,13 +18,18 @@ from config.operations.postgres import short_cursor
 from deliveries.claims import PLACES
 from deliveries.queues import STATUS_WEBHOOKS
 from notifications.claims import PAIRS
-from notifications.filter import HELD
+from notifications.filter import DELAYED, QUIET_HOURS
+from notifications.limits.asking import REASONS
+from notifications.limits.models import Excess
 from notifications.queues import PIPELINE, send_queue
+from notifications.wire import DIGEST, ESCALATION
 from tenants.turns import pairs_sql
 from tenants.vocabulary import Channel
 
 CAP = 100_000
 """A queue is never counted further than this."""
+HELD = (DELAYED, DIGEST, ESCALATION, QUIET_HOURS, REASONS[Excess.DEFER])
+"""Reasons for which deliveries wait for their time."""
 
 # Hops along event_due from one (priority, tenant) to the next, then counts what is due of each; so along delivery_due below.
 _EVENTS = f"""{PAIRS}

@@ -12,10 +12,10 @@ from django.utils.timezone import now
 from prometheus_client.parser import text_string_to_metric_families
 from rest_framework.test import APIClient
 
+from config.operations.backlog import HELD
 from deliveries.metrics import count_attempts, count_deliveries, count_doorbell, count_outcomes, observe_latency, provider_call
 from deliveries.models import AttemptOutcome, Delivery, StatusEndpoint, StatusMessage
 from deliveries.states import Status
-from notifications.filter import HELD
 from notifications.metrics import count_accepted, count_failed, count_processed
 from notifications.models import Event, EventStatus, Hold
 from notifications.queues import QUEUES
