@@ -6,6 +6,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import OpClass
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import MD5, Left
 from django.utils.timezone import now
 from uuid_utils.compat import uuid7
@@ -99,7 +100,9 @@ class Delivery(models.Model):
                 ),
                 name="delivery_once",
             ),
-            models.CheckConstraint(condition=models.Q(is_held=False) | models.Q(status=Status.PENDING), name="delivery_held"),
+            models.CheckConstraint(
+                condition=models.Q(is_held=False) | models.Q(status=Status.PENDING), name="delivery_held_pending"
+            ),
         ]
         indexes = [
             models.Index("tenant", "id", name="delivery_by_tenant"),
@@ -147,6 +150,16 @@ class Delivery(models.Model):
                 "id",
                 condition=models.Q(status__in=[status.value for status in sorted(UNHAPPY)]),
                 name="delivery_unhappy",
+            ),
+            # What waits for its time, listed and counted by reason.
+            models.Index("tenant", "id", include=["reason"], condition=models.Q(is_held=True), name="delivery_held"),
+            # What a digest's message was made of.
+            models.Index(
+                "tenant",
+                KeyTextTransform("digestEventId", "explanation"),
+                "id",
+                condition=models.Q(status=Status.DIGESTED),
+                name="delivery_digested",
             ),
         ]
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db.models import Exists, OuterRef, Prefetch, Q, QuerySet, Subquery
+from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Left
 from django.db.models.lookups import Exact, StartsWith
 
@@ -31,6 +32,8 @@ class DeliveryFilter:
     status: Status | None = None
     ambiguous: bool | None = None
     """Whether an attempt of it is ambiguous: it may have gone out twice."""
+    held: bool | None = None
+    """Whether it waits for its time."""
     since: datetime | None = None
     until: datetime | None = None
 
@@ -43,10 +46,17 @@ def deliveries_matching(tenant: Tenant, wanted: DeliveryFilter) -> QuerySet[Deli
         "event_type": wanted.event_type,
         "channel": wanted.channel,
         "status": wanted.status,
+        "is_held": wanted.held,
     }
     given = {name: value for name, value in exact.items() if value is not None}
     deliveries = Delivery.objects.for_tenant(tenant).filter(created_within(wanted.since, wanted.until), **given)
     return deliveries if wanted.ambiguous is None else deliveries.filter(has_ambiguous_attempt(wanted.ambiguous))
+
+
+def digested(tenant_id: int, event_id: str) -> QuerySet[Delivery]:
+    """The deliveries that went into the message of a digest's event, in the order in which they came."""
+    digest = KeyTextTransform("digestEventId", "explanation")
+    return Delivery.objects.for_tenant(tenant_id).filter(Exact(digest, event_id), status=Status.DIGESTED).order_by("id")
 
 
 def has_ambiguous_attempt(wanted: bool) -> Q:

@@ -63,6 +63,7 @@ class DeliveryQuery(Query):
         help_text="true: those with an attempt of which nobody knows whether it went out, so the recipient may have it twice. "
         "false: those without.",
     )
+    held = TrueOrFalse(required=False, help_text="true: those that wait for their time. false: the others.")
 
     def get_fields(self) -> dict[str, Any]:
         times = {
@@ -160,6 +161,11 @@ class DeliverySerializer(CamelSerializer):
     provider_message_id = TextOrNull()
     attempt_count = serializers.IntegerField()
     next_attempt_at = serializers.SerializerMethodField(method_name="get_next_attempt_at")
+    held = serializers.BooleanField(
+        source="is_held",
+        help_text="Whether it waits for its time, `nextAttemptAt`: `reason` says why, `explanation.heldFor` what it waited for "
+        "before. All is asked again then.",
+    )
     error = TextOrNull()
     accepted_at = serializers.DateTimeField(help_text="When the event was accepted; of one for later, when it fell due.")
     created_at = serializers.DateTimeField()

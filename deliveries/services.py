@@ -232,10 +232,11 @@ def create_attempts(*, rows: Sequence[NewAttempt]) -> None:
 
 
 # What is being sent is out of reach, but its retries are not. The lock keeps both kinds from becoming the other until all is
-# committed.
+# committed; it is taken in the order of their ids, as by who closes digests.
 _SEND_NO_MORE = """
 WITH held AS (
-    SELECT id, status FROM deliveries_delivery WHERE tenant_id = %s AND event_id = %s AND status = ANY(%s) FOR NO KEY UPDATE
+    SELECT id, status FROM deliveries_delivery WHERE tenant_id = %s AND event_id = %s AND status = ANY(%s)
+    ORDER BY id FOR NO KEY UPDATE
 )
 UPDATE deliveries_delivery d SET explanation = COALESCE(d.explanation, '{}') || '{"cancelRequested": true}'
 FROM held WHERE d.id = held.id AND held.status = %s

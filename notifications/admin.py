@@ -25,9 +25,11 @@ from deliveries import bells
 from deliveries.admin.presentation import STATUS_COLOURS, labelled, link, moment, pretty, sandbox_label
 from deliveries.explanations import sentence
 from deliveries.selectors import events_of_user, every_tenant
+from notifications.digests import admin as digests_admin
 from notifications.dry_run import try_rule
 from notifications.forms import EventTypeForm, RuleForm, names_of
 from notifications.heartbeats import admin as heartbeats
+from notifications.limits import admin as limits_admin
 from notifications.models import Event, EventStatus, EventType, Rule
 from notifications.rule_trial_forms import TryForm, in_words
 from notifications.selectors import MOST_SHOWN, deliveries_of_event, progress_of, timeline
@@ -36,7 +38,7 @@ from tenants.dialogs import confirmation, leave_for
 from tenants.keyset import CreatedFilter, KeysetModelAdmin, NamedTypeFilter
 from tenants.read_only import ReadOnlyAdmin
 
-__all__ = ["heartbeats"]  # registered by being imported
+__all__ = ["EventAdmin", "EventTypeAdmin", "RuleAdmin", "digests_admin", "heartbeats", "limits_admin"]
 
 _NEWEST_OF_A_USER = 500
 _STATUS_COLOURS = {"accepted": "info", "processed": "success", "expired": "warning", "failed": "danger"}

@@ -112,7 +112,8 @@ def claim_events(*, now: datetime, limit: int = CHUNK) -> Claim:
                 "most_bytes": MOST_BYTES,
             },
         )
-        events = [claimed_event(row) for row in cursor.fetchall()]
+        # The urgent first, and in the order in which they came: so are their deliveries, in an inbox and in a digest.
+        events = sorted((claimed_event(row) for row in cursor.fetchall()), key=lambda event: (event.priority, event.id))
     is_cut = sum(len(event.data) for event in events) >= MOST_BYTES
     more = (
         is_cut

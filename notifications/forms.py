@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
+from django.db.models import Model
 from unfold.widgets import UnfoldAdminIntegerFieldWidget, UnfoldAdminTextareaWidget, UnfoldAdminTextInputWidget
 
 from notifications.models import Rule
@@ -15,6 +17,7 @@ from notifications.services import hold_room_for_rule
 from preferences.fields import EVENT_TYPE_PATTERN
 from tenants.forms import ChannelsField
 from tenants.http.problems import Conflict
+from tenants.models import Tenant
 from tenants.vocabulary import Channel
 
 _NAME = forms.RegexField(regex=EVENT_TYPE_PATTERN).validators
@@ -33,13 +36,20 @@ class EventTypeForm(forms.ModelForm):  # type: ignore[type-arg]
         return name
 
 
-class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
-    event_type = forms.CharField(
+def pattern_field(model: type[Model]) -> forms.CharField:
+    """For the model's `event_type`."""
+    field: Any = model._meta.get_field("event_type")
+    return forms.CharField(
         max_length=200,
         validators=[validate_pattern],
         widget=UnfoldAdminTextInputWidget,
-        help_text=Rule._meta.get_field("event_type").help_text,
+        initial=field.get_default() or None,
+        help_text=field.help_text,
     )
+
+
+class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
+    event_type = pattern_field(Rule)
     condition = forms.CharField(
         required=False,
         validators=[validate_condition],
@@ -78,13 +88,19 @@ class RuleForm(forms.ModelForm):  # type: ignore[type-arg]
         return recipients
 
     def clean(self) -> dict[str, Any]:
-        values: dict[str, Any] = super().clean() or self.cleaned_data
-        if self.instance._state.adding and "tenant" in values:
-            try:
-                hold_room_for_rule(values["tenant"])  # until the end of the admin's transaction, which saves the rule
-            except Conflict as error:
-                raise forms.ValidationError(str(error.detail), code="limit") from error
-        return values
+        return with_room(self, super().clean() or self.cleaned_data, hold_room_for_rule)
+
+
+def with_room(form: Any, values: dict[str, Any], hold_room: Callable[[Tenant], None]) -> dict[str, Any]:
+    """`values`, if the tenant has room for one more or the form adds none; the room is held until the end of the admin's
+    transaction, which saves it.
+    """
+    if form.instance._state.adding and "tenant" in values:
+        try:
+            hold_room(values["tenant"])
+        except Conflict as error:
+            raise forms.ValidationError(str(error.detail), code="limit") from error
+    return values
 
 
 def names_of(channels: list[int] | None) -> str:

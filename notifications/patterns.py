@@ -24,5 +24,5 @@ def fits(pattern: str, event_type: str) -> bool:
 
 def validate_pattern(pattern: str) -> None:
     """Raises ValidationError unless `pattern` is an event type or a pattern of one."""
-    if not PATTERN.match(pattern) or len(pattern) > 200:
+    if not PATTERN.fullmatch(pattern) or len(pattern) > 200:
         raise ValidationError("Use a dotted name, with * for any characters: order.*", code="pattern")

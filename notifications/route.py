@@ -22,6 +22,7 @@ from notifications.holds.services import NewHold, Note, advance, keep, lift
 from notifications.ledger import move_on
 from notifications.recipient_links import RecipientLinks
 from notifications.wire import ESCALATION, EXPIRED, Chunk, Past, Target, TenantFacts, Verdict, Work
+from templates_app.digest_words import digest_version
 from templates_app.rendering import TOO_SLOW, Rendered, RenderError, region_of, render
 from templates_app.selectors import TemplateBook, published_templates
 from tenants.vocabulary import Channel, Priority
@@ -250,7 +251,9 @@ def _rendered(shared: _Shared, target: Target, verdict: Verdict, locale: str, bo
     channel = Channel(verdict.channel)
     work = shared.work
     words_of = _words_of(work, target)
-    version = book.pick(work.tenant_id, channel, words_of, locale, shared.tenant.default_locale)
+    place = (work.tenant_id, channel, words_of, locale, shared.tenant.default_locale)
+    # What fits any event says nothing of what a digest is made of.
+    version = (book.own(*place) or digest_version(channel, *place[3:])) if work.options.digest else book.pick(*place)
     if version is None:
         return _Outcome(Status.FAILED, NO_TEMPLATE, f"No template for {channel.label} and {words_of}.")
     timezone = target.contact.timezone or shared.tenant.timezone

@@ -144,7 +144,7 @@ class CanceledSerializer(CamelSerializer):
     canceled_deliveries = serializers.IntegerField()
 
 
-class _ModelShape(CamelSerializer):
+class ModelShape(CamelSerializer):
     """A resource written field by field to its model."""
 
     model: Any
@@ -159,7 +159,7 @@ class _ModelShape(CamelSerializer):
         return instance
 
 
-class EventTypeSerializer(_ModelShape):
+class EventTypeSerializer(ModelShape):
     model = EventType
 
     id = serializers.UUIDField(read_only=True)
@@ -179,11 +179,11 @@ class RecipientsField(serializers.JSONField):
     """`{"path": CEL}`, `{"userIds": […]}`, `{"topic": key}`, `{"role": name}`, `{"group": name}`, or `{}`."""
 
     def to_internal_value(self, data: Any) -> Any:
-        _as_field_error(validate_recipients, data)
+        as_field_error(validate_recipients, data)
         return data
 
 
-class RuleSerializer(_ModelShape):
+class RuleSerializer(ModelShape):
     model = Rule
 
     id = serializers.UUIDField(read_only=True)
@@ -214,15 +214,15 @@ class RuleSerializer(_ModelShape):
     updated_at = serializers.DateTimeField(read_only=True)
 
     def validate_eventType(self, value: str) -> str:  # noqa: N802 - DRF calls it by the field's outer name
-        _as_field_error(validate_pattern, value)
+        as_field_error(validate_pattern, value)
         return value
 
     def validate_condition(self, value: str) -> str:
-        _as_field_error(validate_condition, value)
+        as_field_error(validate_condition, value)
         return value
 
 
-def _as_field_error(check: Any, value: Any) -> None:
+def as_field_error(check: Any, value: Any) -> None:
     try:
         check(value)
     except ValidationError as error:

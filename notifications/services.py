@@ -1,4 +1,4 @@
-"""Writes to events (taking them in, cancelling them), and the room for rules."""
+"""Writes to events (taking them in, cancelling them), and the room for rules, limits and schedules."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from django.db import connection, transaction
 from django.utils.timezone import now as clock
 
 from deliveries import services as deliveries
+from notifications.digests.models import MOST_SCHEDULES, DigestSchedule
 from notifications.intake import NewEvent
+from notifications.limits.models import MOST_LIMITS, Limit
 from notifications.models import EventStatus, Rule
 from notifications.rules import MOST_RULES
 from tenants.columns import columns_of
@@ -132,6 +134,20 @@ def replay_events(*, tenant_id: int, event_ids: Collection[str]) -> set[str]:
 
 def hold_room_for_rule(tenant: Tenant) -> None:
     """Raises Conflict if the tenant has `MOST_RULES`. Else nobody else makes it a rule until this transaction ends."""
+    _hold_room(tenant, Rule, MOST_RULES, "rules")
+
+
+def hold_room_for_limit(tenant: Tenant) -> None:
+    """As for a rule: `MOST_LIMITS`."""
+    _hold_room(tenant, Limit, MOST_LIMITS, "limits")
+
+
+def hold_room_for_schedule(tenant: Tenant) -> None:
+    """As for a rule: `MOST_SCHEDULES`."""
+    _hold_room(tenant, DigestSchedule, MOST_SCHEDULES, "digest schedules")
+
+
+def _hold_room(tenant: Tenant, model: type[Rule | Limit | DigestSchedule], most: int, what: str) -> None:
     Tenant.objects.select_for_update(no_key=True).only("pk").get(pk=tenant.pk)
-    if Rule.objects.for_tenant(tenant).count() >= MOST_RULES:
-        raise Conflict(f"A tenant has at most {MOST_RULES} rules.")
+    if model.objects.for_tenant(tenant).count() >= most:
+        raise Conflict(f"A tenant has at most {most} {what}.")

@@ -4,6 +4,8 @@ from django.urls import path
 
 import tenants.http.paths  # noqa: F401 - its converters
 from notifications import rule_trials, rule_views, template_tests, views
+from notifications.digests import views as digests
+from notifications.limits import views as limits
 
 urlpatterns = [
     path("events", views.EventsView.as_view()),
@@ -18,4 +20,11 @@ urlpatterns = [
     path("admin/templates/<uuid:id>/test", template_tests.TemplateTestView.as_view()),
     path("event-types", rule_views.EventTypesView.as_view()),
     path("event-types/<uuid:id>", rule_views.EventTypeView.as_view()),
+    path("limits", limits.LimitsView.as_view()),
+    path("limits/<uuid:id>", limits.LimitView.as_view()),
+    path("digest-schedules", digests.DigestSchedulesView.as_view()),
+    path("digest-schedules/<uuid:id>", digests.DigestScheduleView.as_view()),
+    path("digests", digests.DigestsView.as_view()),
+    path("digests/<uuid:id>", digests.DigestView.as_view()),
+    path("digests/<uuid:id>/close", digests.CloseDigestView.as_view()),
 ]

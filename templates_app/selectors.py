@@ -45,6 +45,12 @@ class TemplateBook:
             self._picked[key] = self._find(*key)
         return self._picked[key]
 
+    def own(
+        self, tenant_id: int, channel: Channel, event_type: str, locale: str, default_locale: str
+    ) -> CompiledVersion | None:
+        """As `pick`, but without `*`."""
+        return best(self.versions.get((tenant_id, channel, event_type), {}), locale, default_locale)
+
     def _find(self, tenant_id: int, channel: Channel, event_type: str, *locales: str) -> CompiledVersion | None:
         for name in (event_type, ANY):
             if found := best(self.versions.get((tenant_id, channel, name), {}), *locales):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import timedelta
 from itertools import count
 from uuid import UUID, uuid4
 
@@ -12,7 +13,7 @@ from factory.django import DjangoModelFactory
 
 from deliveries.models import Attempt, AttemptOutcome, Delivery, Receipt, ReceiptKind
 from deliveries.states import Status
-from notifications.models import DigestSchedule, Event, EventType, Heartbeat, Limit, Rule
+from notifications.models import Digest, DigestSchedule, Event, EventType, Heartbeat, Limit, Rule
 from preferences.models import Device, Preference, Recipient, Suppression, Topic
 from templates_app.models import Template, TemplateVersion
 from tenants.ids import first_id_at
@@ -213,3 +214,16 @@ class DigestScheduleFactory(DjangoModelFactory):
 
     tenant = factory.SubFactory(TenantFactory)
     name = factory.Sequence(lambda n: f"schedule {n}")
+
+
+class DigestFactory(DjangoModelFactory):
+    """An open one."""
+
+    class Meta:
+        model = Digest
+
+    tenant = factory.SubFactory(TenantFactory)
+    user_id = factory.Sequence(lambda n: f"user_{n}")
+    channel = Channel.EMAIL
+    due_at = factory.LazyFunction(lambda: now() + timedelta(days=1))
+    closes_by = factory.SelfAttribute("due_at")

@@ -13,11 +13,14 @@ _GROUPS: Final[dict[str, dict[str, str]]] = {
     "Traffic": {
         "notifications.Event": "bolt",
         "deliveries.Delivery": "outgoing_mail",
+        "notifications.Digest": "dynamic_feed",
         "deliveries.StatusMessage": "published_with_changes",
     },
     "Routing": {
         "notifications.EventType": "category",
         "notifications.Rule": "alt_route",
+        "notifications.Limit": "speed",
+        "notifications.DigestSchedule": "schedule_send",
         "notifications.Heartbeat": "cardiology",
     },
     "Words": {"templates_app.Template": "edit_note", "templates_app.Layout": "web"},

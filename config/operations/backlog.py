@@ -7,7 +7,7 @@ over.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
@@ -18,11 +18,18 @@ from config.operations.postgres import short_cursor
 from deliveries.claims import PLACES
 from deliveries.queues import STATUS_WEBHOOKS
 from notifications.claims import PAIRS
+from notifications.filter import DELAYED, QUIET_HOURS
+from notifications.limits.asking import REASONS
+from notifications.limits.models import Excess
 from notifications.queues import PIPELINE, send_queue
+from notifications.wire import DIGEST, ESCALATION
+from tenants.turns import pairs_sql
 from tenants.vocabulary import Channel
 
 CAP = 100_000
 """A queue is never counted further than this."""
+HELD = (DELAYED, DIGEST, ESCALATION, QUIET_HOURS, REASONS[Excess.DEFER])
+"""Reasons for which deliveries wait for their time."""
 
 # Hops along event_due from one (priority, tenant) to the next, then counts what is due of each; so along delivery_due below.
 _EVENTS = f"""{PAIRS}
@@ -84,6 +91,31 @@ FROM waiting JOIN deliveries_statusendpoint endpoint ON endpoint.id = waiting.en
 ) due
 """
 
+# An index of these alone, with the reason in it. In the order of the index, so that it is not read further than the cap.
+_HELD = """
+SELECT reason, count(*) FROM (
+    SELECT reason FROM deliveries_delivery WHERE is_held ORDER BY tenant_id, id LIMIT %(cap)s
+) capped
+GROUP BY reason
+"""
+
+
+def _overdue(table: str, is_open: str) -> str:
+    """Of each (priority, tenant) the first row that is due, by the index that its claim uses."""
+    return f"""{pairs_sql(table, is_open)}
+SELECT extract(epoch FROM now() - min(earliest.due_at))::float FROM pair, LATERAL (
+    SELECT due_at FROM {table} waits
+    WHERE {is_open} AND waits.priority = pair.priority AND waits.tenant_id = pair.tenant_id AND due_at <= now()
+    ORDER BY due_at LIMIT 1
+) earliest
+"""  # noqa: S608 - made of constants
+
+
+_OVERDUE = {
+    "delivery": _overdue("notifications_hold", "digest_id IS NULL"),
+    "digest": _overdue("notifications_digest", "finished_at IS NULL"),
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
@@ -91,6 +123,10 @@ class Backlog:
     """For each queue: rows due, those being worked on included, and the age of the oldest in seconds."""
     retries: Mapping[Channel, int]
     """Deliveries that wait for another attempt: after a failure, or because their provider is left alone."""
+    held: Mapping[str, int] = field(default_factory=dict)
+    """Deliveries that wait for their time, by reason."""
+    overdue: Mapping[str, float] = field(default_factory=dict)
+    """Of held deliveries, and of digests: for how many seconds the oldest has been due."""
 
 
 class BacklogCollector(Collector):
@@ -119,6 +155,16 @@ class BacklogCollector(Collector):
         for channel, waiting in backlog.retries.items():
             retries.add_metric([channel.label], waiting)
         yield retries
+        held = GaugeMetricFamily(
+            "notifications_held", f"Deliveries that wait for their time, counted up to {CAP}.", labels=["reason"]
+        )
+        for reason, waiting in backlog.held.items():
+            held.add_metric([reason], waiting)
+        yield held
+        overdue = GaugeMetricFamily("notifications_held_overdue_seconds", "How long the oldest has been due.", labels=["kind"])
+        for kind, seconds in backlog.overdue.items():
+            overdue.add_metric([kind], seconds)
+        yield overdue
 
 
 def count_backlog() -> Backlog:
@@ -135,4 +181,10 @@ def count_backlog() -> Backlog:
         cursor.execute(_STATUS_MESSAGES, {"cap": CAP})
         waiting, seconds = cursor.fetchone()
         queues[STATUS_WEBHOOKS] = (waiting, seconds or 0.0)
-    return Backlog(queues, retries)
+        cursor.execute(_HELD, {"cap": CAP})
+        held = dict.fromkeys(HELD, 0) | dict(cursor.fetchall())
+        overdue = {}
+        for kind, statement in _OVERDUE.items():
+            cursor.execute(statement)
+            overdue[kind] = cursor.fetchone()[0] or 0.0
+    return Backlog(queues, retries, held, overdue)

@@ -53,6 +53,23 @@ _OUTCOME_COLOURS = {"sent": "success", "permanent": "danger"}
 _KIND_COLOURS = {"delivered": "success", "bounced": "danger", "complained": "danger"}
 
 
+class HeldFilter(RadioFilter):
+    title = "held back"
+    parameter_name = "held"
+    answers: ClassVar = {"true": True, "false": False}
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("true", "Yes"), ("false", "No")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Delivery]) -> QuerySet[Delivery]:
+        chosen = self.value()
+        if not chosen:
+            return queryset
+        if chosen not in self.answers:
+            raise IncorrectLookupParameters
+        return queryset.filter(is_held=self.answers[chosen])
+
+
 class TwiceFilter(RadioFilter):
     title = "may have gone out twice"
     parameter_name = "ambiguous"
@@ -156,6 +173,7 @@ class DeliveryAdmin(ReadOnlyAdmin, KeysetModelAdmin):
         NamedTypeFilter,
         ("created_at", CreatedFilter),
         ("sandbox", BooleanRadioFilter),
+        HeldFilter,
         TwiceFilter,
     )
     list_select_related = ("tenant",)
@@ -175,6 +193,7 @@ class DeliveryAdmin(ReadOnlyAdmin, KeysetModelAdmin):
                 "fields": (
                     ("provider", "provider_message_id", "simulated"),
                     ("attempt_count", "due", "expires_at"),
+                    "waited",
                     "error",
                 )
             },
@@ -192,7 +211,7 @@ class DeliveryAdmin(ReadOnlyAdmin, KeysetModelAdmin):
 
     @display(description="Status")
     def state(self, delivery: Delivery) -> SafeString | str:
-        return labelled(str(delivery.get_status_display()), STATUS_COLOURS)
+        return labelled("held" if delivery.is_held else str(delivery.get_status_display()), STATUS_COLOURS)
 
     @display(description="Sandbox")
     def simulated(self, delivery: Delivery) -> SafeString | str:
@@ -236,9 +255,15 @@ class DeliveryAdmin(ReadOnlyAdmin, KeysetModelAdmin):
     def decision(self, delivery: Delivery) -> SafeString | str:
         return pretty(delivery.explanation)
 
-    @display(description="Next attempt")
-    def due(self, delivery: Delivery) -> Any:
-        return delivery.next_attempt_at if delivery.status in OPEN else None
+    @display(description="Due")
+    def due(self, delivery: Delivery) -> str:
+        """For its next attempt, or until when it is held back."""
+        return moment(delivery.next_attempt_at) if delivery.status in OPEN else ""
+
+    @display(description="Was held back for")
+    def waited(self, delivery: Delivery) -> SafeString | str:
+        explanation = delivery.explanation if isinstance(delivery.explanation, dict) else {}
+        return pretty(explanation.get("heldFor"))
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Delivery], search_term: str

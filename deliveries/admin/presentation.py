@@ -23,6 +23,7 @@ STATUS_COLOURS: Final = {
     "expired": "warning",
     "digested": "success",
     "canceled": "default",
+    "held": "primary",
 }
 
 # What staff read must not call home: no script, no remote image that counts an opening.

@@ -24,6 +24,9 @@ CHUNK = 200
 PAGE = 1000
 """Items read at once."""
 MAX_ATTEMPTS = 5
+"""Times a digest may be taken up without coming to an end before what it holds fails."""
+SUSPECT_AFTER = 2
+"""Times after which it is closed alone: it may be what brings its workers down."""
 
 _WAITING = waiting_sql("notifications_digest", "finished_at IS NULL")
 
@@ -90,6 +93,7 @@ class Claim:
     lease_id: UUID
     digests: list[ClaimedDigest]
     more: bool
+    """Whether due ones were left for the next claim, or may have been."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +125,8 @@ def claim_digests(*, now: datetime, limit: int = CHUNK) -> Claim:
             },
         )
         digests = [ClaimedDigest(*row) for row in cursor.fetchall()]
-    return Claim(lease_id, digests, more=sum(pair.count for pair in waiting) > len(digests))
+    more = sum(pair.count for pair in waiting) > len(digests) or any(pair.count >= limit for pair in waiting)
+    return Claim(lease_id, digests, more=more)
 
 
 def items_of(digest_ids: Sequence[UUID], *, page: int = PAGE) -> Iterator[list[Item]]:

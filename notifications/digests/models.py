@@ -12,8 +12,11 @@ from django.utils.timezone import now
 from tenants.models import Tenant, TenantQuerySet, TenantScopedModel
 from tenants.vocabulary import Channel, Priority
 
+SHORTEST_WINDOW_S = 10
 LONGEST_WINDOW_S = 31 * 24 * 3600
 MOST_ITEMS = 100
+MOST_SCHEDULES = 50
+"""Of a tenant, active or not: each is asked of what is collected."""
 DIGEST_TYPE = "digest"
 """The event type of a digest's own message, if its schedule names no other."""
 
@@ -41,13 +44,13 @@ class DigestSchedule(TenantScopedModel):
     )
     window_s = models.PositiveIntegerField(
         default=600,
-        validators=[MinValueValidator(10), MaxValueValidator(LONGEST_WINDOW_S)],
+        validators=[MinValueValidator(SHORTEST_WINDOW_S), MaxValueValidator(LONGEST_WINDOW_S)],
         help_text="Of a window: seconds from the first item.",
     )
     slides = models.BooleanField(default=False, help_text="Each further item lets the window begin anew.")
     longest_s = models.PositiveIntegerField(
         default=3600,
-        validators=[MinValueValidator(10), MaxValueValidator(LONGEST_WINDOW_S)],
+        validators=[MinValueValidator(SHORTEST_WINDOW_S), MaxValueValidator(LONGEST_WINDOW_S)],
         help_text="Of a sliding window: seconds after which it closes all the same.",
     )
     template = models.CharField(max_length=200, default=DIGEST_TYPE, help_text="The event type whose templates are used.")
@@ -117,6 +120,8 @@ class Digest(TenantScopedModel):
             models.Index("priority", "tenant", "due_at", condition=models.Q(finished_at=None), name="digest_due"),
             models.Index("tenant", "id", name="digest_by_tenant"),
             models.Index("tenant", "user_id", "id", name="digest_by_user"),
+            # Few are open at a time, among all that ever were.
+            models.Index("tenant", "id", condition=models.Q(closed_at=None), name="digest_open"),
         ]
 
     def __str__(self) -> str:

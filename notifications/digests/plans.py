@@ -62,10 +62,20 @@ def next_time(cadence: str, at: time, weekday: int, *, zone: ZoneInfo, now: date
     """
     local = now.astimezone(zone)
     if cadence == Cadence.HOURLY:
-        past = (local.minute - at.minute) % 60
-        return (now + timedelta(minutes=60 - past)).replace(second=0, microsecond=0).astimezone(UTC)
+        return _next_minute(now.astimezone(UTC).replace(second=0, microsecond=0), at.minute, zone)
     days = range(-1, 3) if cadence == Cadence.DAILY else range(-1, 9)
     return min(moment for moment in _moments(local.date(), days, at, zone, _weekday(cadence, weekday)) if moment > now)
+
+
+def _next_minute(now: datetime, minute: int, zone: ZoneInfo) -> datetime:
+    """The first whole minute after `now`, itself one, at which clocks show `minute`."""
+    local = now.astimezone(zone)
+    usual = now + timedelta(minutes=60 - (local.minute - minute) % 60)
+    if usual.astimezone(zone).utcoffset() == local.utcoffset():
+        return usual
+    # Clocks change by less than an hour in some places, and may leave the minute out, or show it once more.
+    ahead = (now + timedelta(minutes=count) for count in range(1, 2 * 60))
+    return next((moment for moment in ahead if moment.astimezone(zone).minute == minute), usual)
 
 
 def _weekday(cadence: str, weekday: int) -> int | None:

@@ -29,6 +29,10 @@ FARTHEST: Final = timedelta(days=7)
 """A message whose turn would come later than this is not sent at all."""
 
 
+MOST_COUNTS: Final = 20_000
+"""Asked in one call, during which Redis does nothing else; it takes at most a million arguments."""
+
+
 class Count(NamedTuple):
     """One count that a message is part of."""
 
@@ -118,7 +122,23 @@ return answers
 
 
 def take_places(messages: Sequence[Asked], *, now: datetime) -> list[Answer]:
-    """What the counts say of each message, in order; those that may be sent, now or later, have taken their places."""
+    """What the counts say of each message, in order; those that may be sent, now or later, have taken their places.
+
+    One trip, but for a chunk that is part of more than `MOST_COUNTS` counts.
+    """
+    answers: list[Answer] = []
+    batch: list[Asked] = []
+    room = MOST_COUNTS
+    for message in messages:
+        if batch and len(message.counts) > room:
+            answers += _take(batch, now)
+            batch, room = [], MOST_COUNTS
+        batch.append(message)
+        room -= len(message.counts)
+    return answers + _take(batch, now)
+
+
+def _take(messages: Sequence[Asked], now: datetime) -> list[Answer]:
     if not messages:
         return []
     places: dict[str, int] = {}

@@ -16,6 +16,7 @@ USER = "0f3c1d5e-8a4b-4c6d-9e7f-112233445566"
 LISTS = (
     *("notifications/event", "notifications/eventtype", "notifications/rule", "deliveries/delivery", "templates_app/template"),
     *("preferences/recipient", "preferences/preference", "tenants/tenant", "tenants/apikey", "auth/user"),
+    *("notifications/limit", "notifications/digestschedule", "notifications/digest"),
 )
 
 # What holds more than it has room for.
@@ -47,6 +48,30 @@ def rows(service: Service) -> None:
             event = {"eventType": "account", "userId": USER, "channels": ["in_app", "email"], "data": {"text": "w" * 200}}
             assert client.post("/api/events", json=event | ({"eventId": event_id} if event_id else {})).status_code == 202
         eventually(lambda: client.get("/api/deliveries", params={"userId": USER}).json()["results"])
+        limit = {
+            "name": "Marketing",
+            "eventType": "news.*",
+            "per": ["recipient", "eventType"],
+            "count": 3,
+            "windowSeconds": 86_400,
+        }
+        assert client.post("/api/limits", json=limit | {"excess": "defer"}).status_code == 201
+        window = {
+            "cadence": "window",
+            "windowSeconds": 600,
+            "slides": True,
+            "longestSeconds": 3600,
+            "template": "digest.comments",
+        }
+        schedule = {"name": "Comments, when they have ceased", "eventType": "comment.*"}
+        assert client.post("/api/digest-schedules", json=schedule | window).status_code == 201
+        collected = {"userId": USER, "channel": "email", "eventType": "comment.added", "enabled": True, "delivery": "digest"}
+        assert client.post("/api/preferences", json=collected).status_code == 201
+        for text in ("w" * 200, "short"):
+            comment = {"eventType": "comment.added", "channels": ["email"], "data": {"text": text}}
+            to = {"userId": USER, "email": "ok@simulator.invalid"}
+            assert client.post("/api/events", json=comment | {"to": to}).status_code == 202
+        eventually(lambda: client.get("/api/digests").json()["results"])
 
 
 @pytest.fixture(scope="module")

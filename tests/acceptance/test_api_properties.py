@@ -42,8 +42,11 @@ from tenants.services import create_api_key, create_user_token
 from tenants.vocabulary import Channel, Scope
 from tests.factories import (
     AttemptFactory,
+    DigestFactory,
+    DigestScheduleFactory,
     EventTypeFactory,
     HeartbeatFactory,
+    LimitFactory,
     PreferenceFactory,
     RecipientFactory,
     RuleFactory,
@@ -117,6 +120,9 @@ def make_world() -> World:
         "/api/receipts/twilio/": {"account": "installation", "delivery_id": failed.pk},
         "/api/recipients/": {"user_id": USER},
         "/api/retry-schedules/": {"channel": "email"},
+        "/api/digest-schedules/": {"id": DigestScheduleFactory(tenant=tenant).pk},
+        "/api/digests/": {"id": DigestFactory(tenant=tenant).pk},
+        "/api/limits/": {"id": LimitFactory(tenant=tenant).pk},
         "/api/rules/": {"id": RuleFactory(tenant=tenant).pk},
         "/api/status-webhooks/": {"id": StatusEndpoint.objects.create(tenant=tenant, url="https://127.0.0.1:9/").pk},
         "/api/suppressions/": {"suppression_id": SuppressionFactory(tenant=tenant, address="a@example.com").pk},

@@ -39,6 +39,9 @@ def rows(tenant):
     factories.EventTypeFactory(tenant=tenant)
     factories.RuleFactory(tenant=tenant)
     factories.HeartbeatFactory(tenant=tenant)
+    factories.LimitFactory(tenant=tenant)
+    factories.DigestScheduleFactory(tenant=tenant)
+    factories.DigestFactory(tenant=tenant)
     event = factories.EventFactory(tenant=tenant, data={"amount": 12})
     delivery = factories.DeliveryFactory(tenant=tenant, event_id=event.event_id, html="<p>Hi</p>")
     factories.AttemptFactory(delivery=delivery)
@@ -67,7 +70,7 @@ def test_every_page_of_every_model_opens(root, rows, model):
         assert root.get(page).status_code == 200, page
     options = model._meta
     add = root.get(reverse(f"admin:{options.app_label}_{options.model_name}_add"))
-    unwritable = {"deliveries.Delivery", "deliveries.StatusMessage", "notifications.Event"}
+    unwritable = {"deliveries.Delivery", "deliveries.StatusMessage", "notifications.Event", "notifications.Digest"}
     assert add.status_code == (403 if model._meta.label in unwritable else 200)
 
 

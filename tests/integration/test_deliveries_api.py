@@ -67,6 +67,7 @@ def test_the_list_is_newest_first_and_shows_what_was_sent_where_and_why(api, ten
         "providerMessageId": None,
         "attemptCount": 0,
         "nextAttemptAt": None,
+        "held": False,
         "error": None,
         "acceptedAt": first["acceptedAt"],
         "createdAt": first["createdAt"],

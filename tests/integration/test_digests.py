@@ -141,6 +141,14 @@ def test_the_first_few_are_shown_and_the_others_counted(api, tenant, ada, drain)
     assert [message.body for message in messages()] == ["a b 5, 3 more"]
 
 
+def test_items_are_in_the_order_of_their_events(api, ada, drain):
+    first, *_ = [post(api, name) for name in "abc"]
+    Event.objects.filter(event_id=first).update(attempt_count=0)  # its row lies behind the others now
+    drain(NOON)
+    drain(NEXT)
+    assert [message.body for message in messages()] == ["a b c 3"]
+
+
 def test_a_broken_template_kills_its_own_digest_only(api, tenant, ada, drain):
     TemplateFactory(tenant=tenant, event_type="broken", version__body="{{ nobody }}", version__variables=[])
     DigestScheduleFactory(tenant=tenant, event_type="other", template="broken")
@@ -334,3 +342,32 @@ def test_hourly_and_weekly(api, tenant, ada, drain):
     drain(NOON)
     due = set(Digest.objects.values_list("due_at", flat=True))
     assert due == {NOON + timedelta(minutes=15), datetime(2031, 7, 4, 6, tzinfo=UTC)}
+
+
+def test_without_a_template_of_its_own_the_built_in_words_are_sent(api, tenant, drain):
+    """A template for any event is none for a digest; one for the digest's own type is, in whatever language."""
+    TemplateFactory(tenant=tenant, event_type="*", version__body="Any event", version__variables=[])
+    DigestScheduleFactory(tenant=tenant, event_type="weekly", template="digest.weekly")
+    for user_id, locale in (("ada", "de-AT"), ("bob", "sv")):
+        RecipientFactory(tenant=tenant, user_id=user_id, locale=locale)
+        PreferenceFactory(tenant=tenant, user_id=user_id, delivery="digest")
+    post(api, "a", data={"title": "<b>Neu</b>"})
+    post(api, "a", data={})
+    post(api, "a", userId="bob", eventType="weekly")
+    drain(NOON)
+    drain(NEXT + timedelta(hours=3))
+    first, second = Delivery.objects.filter(event_type__startswith="digest").order_by("user_id")
+    assert first.error == second.error == ""
+    assert (first.status, first.subject) == (Status.SENT, "2 neue Nachrichten")
+    assert [line.partition(" (")[0] for line in first.body.splitlines()] == ["- <b>Neu</b>", "- account"]
+    assert (second.event_type, second.subject) == ("digest.weekly", "1 new message")
+    assert first.template_version_id != second.template_version_id
+
+
+def test_an_own_template_in_another_language_goes_before_the_built_in_words(api, tenant, ada, drain):
+    ada.locale = "fr"
+    ada.save()
+    post(api, "a")
+    drain(NOON)
+    drain(NEXT)
+    assert [message.body for message in messages()] == ["a 1"]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from deliveries.models import Delivery
 from deliveries.states import Status
 from notifications import metrics
+from notifications.limits import counting
 from notifications.limits.counting import MAY_BE_SENT, Asked, Count, take_places
 from notifications.limits.models import Excess
 from tenants import redis
@@ -83,6 +84,15 @@ class TestCounting:
         for thread in threads:
             thread.join()
         assert sum(answer.excess is None for answer in answers) == 10
+
+    def test_a_great_many_are_asked_in_several_calls_with_the_same_answers(self, key, monkeypatch):
+        calls = []
+        script = counting._script()
+        monkeypatch.setattr(counting, "_script", lambda: lambda **given: calls.append(given) or script(**given))
+        monkeypatch.setattr(counting, "MOST_COUNTS", 2)
+        answers = take_places([ask(key, limit=3) for _ in range(5)], now=NOON)
+        assert [answer.excess for answer in answers] == [None, None, None, Excess.SUPPRESS, Excess.SUPPRESS]
+        assert len(calls) == 3
 
     def test_it_forgets(self, key):
         take_places([ask(key)], now=datetime.now(UTC))

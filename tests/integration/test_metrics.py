@@ -12,14 +12,16 @@ from django.utils.timezone import now
 from prometheus_client.parser import text_string_to_metric_families
 from rest_framework.test import APIClient
 
+from config.operations.backlog import HELD
 from deliveries.metrics import count_attempts, count_deliveries, count_doorbell, count_outcomes, observe_latency, provider_call
 from deliveries.models import AttemptOutcome, Delivery, StatusEndpoint, StatusMessage
 from deliveries.states import Status
 from notifications.metrics import count_accepted, count_failed, count_processed
-from notifications.models import Event, EventStatus
+from notifications.models import Event, EventStatus, Hold
 from notifications.queues import QUEUES
 from tenants.vocabulary import Channel, Priority, Scope
 from tests.conftest import client_for, user_client
+from tests.factories import DigestFactory
 
 OTHER_PROCESS = """
 import sys, django
@@ -238,8 +240,32 @@ def test_the_backlog_is_what_is_due_now(tenant, stranger, scrape):
 
 
 @pytest.mark.django_db(transaction=True)
+def test_what_is_held_and_how_overdue_it_is(tenant, stranger, scrape):
+    minute_ago, hour_ago, tomorrow = now() - timedelta(minutes=1), now() - timedelta(hours=1), now() + timedelta(days=1)
+    held = [
+        delivery(tenant, 1, is_held=True, reason="quiet_hours", next_attempt_at=tomorrow),
+        delivery(stranger, 2, is_held=True, reason="quiet_hours", next_attempt_at=minute_ago),
+        delivery(tenant, 3, is_held=True, reason="digest", next_attempt_at=hour_ago),
+        delivery(tenant, 4, next_attempt_at=tomorrow),
+    ]
+    Delivery.objects.bulk_create(held)
+    digest = DigestFactory(tenant=tenant, due_at=minute_ago, priority=Priority.LOW)
+    DigestFactory(tenant=stranger, due_at=hour_ago, finished_at=now(), closed_at=now())
+    for one, values in zip(held, ({"due_at": tomorrow}, {"due_at": minute_ago}, {"digest_id": digest.pk}), strict=False):
+        Hold.objects.create(
+            delivery_id=one.pk, tenant=one.tenant, event=one.pk, channel=one.channel, target={}, priority=Priority.LOW, **values
+        )
+    seen = scrape()
+    reasons = {name: seen[f"notifications_held{{reason={name}}}"] for name in HELD}
+    assert reasons == {"quiet_hours": 2, "digest": 1, "delayed": 0, "escalation": 0, "rate_limited": 0}
+    for kind in ("delivery", "digest"):
+        assert 60 <= seen[f"notifications_held_overdue_seconds{{kind={kind}}}"] < 120
+
+
+@pytest.mark.django_db(transaction=True)
 def test_the_backlog_of_an_empty_installation_is_nothing(scrape):
     seen = scrape()
+    assert [seen[f"notifications_held_overdue_seconds{{kind={kind}}}"] for kind in ("delivery", "digest")] == [0, 0]
     assert [seen[f"notifications_queue_depth{{queue={queue}}}"] for queue in QUEUES] == [0] * len(QUEUES)
     assert [seen[f"notifications_queue_oldest_seconds{{queue={queue}}}"] for queue in QUEUES] == [0] * len(QUEUES)
 
