@@ -75,14 +75,14 @@ class Floor:
         self.store_s += time.perf_counter() - started
 
     def _claim(self) -> UUID:
-        from notifications import claims
+        from notifications import claims, taking
 
         lease_id = UUID(int=time.perf_counter_ns())
         waiting = self._connection.execute(claims._WAITING, {"now": self.now, "limit": BULK}).fetchall()
         priority, tenant_id, count = next(row for row in waiting if row[1] == self.tenant_id)
         claim = {"priorities": [priority], "tenants": [tenant_id], "shares": [count], "lease_id": lease_id}
         claim["most_bytes"] = claims.MOST_BYTES
-        self._connection.execute(claims._CLAIM, claim | {"now": self.now, "lease_until": self.now + claims.LEASE}).fetchall()
+        self._connection.execute(claims._CLAIM, claim | {"now": self.now, "lease_until": self.now + taking.LEASE}).fetchall()
         return lease_id
 
     def _route(self, chunk: _Chunk, lease_id: UUID) -> None:

@@ -1,30 +1,23 @@
-"""Taking events up under a lease: urgent first, tenants in turn, in two statements whatever the backlog.
-
-First the waiting (priority, tenant) pairs are found by hopping along the index, one probe each. Then every pair gets a
-share of the chunk, the most urgent class first, so that neither a tenant's million rows nor a flood of low priority stands
-before another tenant's one-time password.
-"""
+"""Events taken up under a lease; see `notifications.taking`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.db import connection
-from uuid_utils.compat import uuid7
 
 from notifications.options import NONE, Options, read_options
-from tenants.turns import Waiting, divide, pairs_sql, waiting_sql
+from notifications.taking import is_due, take_up
+from tenants.turns import pairs_sql, waiting_sql
 
 CHUNK = 500
 """Events taken up at once. Small enough to finish well inside a lease, large enough that statements cost next to nothing."""
 MOST_BYTES = 4 * 1024 * 1024
 """Of events' data in a claim, as stored (compressed), and one event's more."""
-LEASE = timedelta(seconds=30)
 MAX_ATTEMPTS = 5
 """Times an event may be taken up without coming to an end before it is set aside as a dead letter."""
 
@@ -93,41 +86,16 @@ class Claim:
 
 def claim_events(*, now: datetime, limit: int = CHUNK) -> Claim:
     """Take up to `limit` due events under a lease of `LEASE`."""
-    lease_id = uuid7()
-    with connection.cursor() as cursor:
-        cursor.execute(_WAITING, {"now": now, "limit": limit})
-        waiting = [Waiting(*row) for row in cursor.fetchall()]
-        if not waiting:
-            return Claim(lease_id, [], more=False)
-        shares = divide(waiting, limit)
-        cursor.execute(
-            _CLAIM,
-            {
-                "priorities": [pair.priority for pair, _ in shares],
-                "tenants": [pair.tenant_id for pair, _ in shares],
-                "shares": [share for _, share in shares],
-                "now": now,
-                "lease_until": now + LEASE,
-                "lease_id": lease_id,
-                "most_bytes": MOST_BYTES,
-            },
-        )
-        # The urgent first, and in the order in which they came: so are their deliveries, in an inbox and in a digest.
-        events = sorted((claimed_event(row) for row in cursor.fetchall()), key=lambda event: (event.priority, event.id))
+    taken = take_up(_WAITING, _CLAIM, now=now, limit=limit, most_bytes=MOST_BYTES)
+    # The urgent first, and in the order in which they came: so are their deliveries, in an inbox and in a digest.
+    events = sorted(map(claimed_event, taken.rows), key=lambda event: (event.priority, event.id))
     is_cut = sum(len(event.data) for event in events) >= MOST_BYTES
-    more = (
-        is_cut
-        or sum(pair.count for pair in waiting) > sum(share for _, share in shares)
-        or any(pair.count >= limit for pair in waiting)
-    )
-    return Claim(lease_id, events, more=more)
+    return Claim(taken.lease_id, events, more=taken.more or is_cut)
 
 
 def events_are_due(*, now: datetime) -> bool:
     """Whether an event is due that nobody holds."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT EXISTS ({_WAITING})", {"now": now, "limit": 1})
-        return bool(cursor.fetchone()[0])
+    return is_due(_WAITING, now=now)
 
 
 _TO, _PLAN, _OPTIONS = (ClaimedEvent.__struct_fields__.index(name) for name in ("to", "plan", "options"))

@@ -10,14 +10,14 @@ from uuid import UUID
 
 import msgspec
 from django.db import connection
-from uuid_utils.compat import uuid7
 
-from notifications.claims import LEASE, claimed_event
+from notifications.claims import claimed_event
 from notifications.holds.claims import ClaimedHold
 from notifications.holds.services import Note
+from notifications.taking import is_due, take_up
 from notifications.wire import Held
-from tenants.columns import int_array, uuid_array
-from tenants.turns import Waiting, divide, waiting_sql
+from tenants.columns import uuid_array
+from tenants.turns import waiting_sql
 
 CHUNK = 200
 """Digests taken up at once."""
@@ -105,28 +105,9 @@ class Item:
 
 
 def claim_digests(*, now: datetime, limit: int = CHUNK) -> Claim:
-    """Close up to `limit` digests that are due to further items, and take them up under a lease of `LEASE`."""
-    lease_id = uuid7()
-    with connection.cursor() as cursor:
-        cursor.execute(_WAITING, {"now": now, "limit": limit})
-        waiting = [Waiting(*row) for row in cursor.fetchall()]
-        if not waiting:
-            return Claim(lease_id, [], more=False)
-        shares = divide(waiting, limit)
-        cursor.execute(
-            _CLAIM,
-            {
-                "priorities": int_array(pair.priority for pair, _ in shares),
-                "tenants": int_array(pair.tenant_id for pair, _ in shares),
-                "shares": int_array(share for _, share in shares),
-                "now": now,
-                "lease_until": now + LEASE,
-                "lease_id": lease_id,
-            },
-        )
-        digests = [ClaimedDigest(*row) for row in cursor.fetchall()]
-    more = sum(pair.count for pair in waiting) > len(digests) or any(pair.count >= limit for pair in waiting)
-    return Claim(lease_id, digests, more=more)
+    """Close up to `limit` digests that are due to further items, and take them up under a lease."""
+    taken = take_up(_WAITING, _CLAIM, now=now, limit=limit)
+    return Claim(taken.lease_id, [ClaimedDigest(*row) for row in taken.rows], more=taken.more)
 
 
 def items_of(digest_ids: Sequence[UUID], *, page: int = PAGE) -> Iterator[list[Item]]:
@@ -155,6 +136,4 @@ def _item(row: tuple[Any, ...]) -> Item:
 
 def digests_are_due(*, now: datetime) -> bool:
     """Whether a digest is due that nobody has taken up."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT EXISTS ({_WAITING})", {"now": now, "limit": 1})
-        return bool(cursor.fetchone()[0])
+    return is_due(_WAITING, now=now)

@@ -9,13 +9,13 @@ from uuid import UUID
 
 import msgspec
 from django.db import connection
-from uuid_utils.compat import uuid7
 
-from notifications.claims import LEASE, ClaimedEvent, claimed_event
+from notifications.claims import ClaimedEvent, claimed_event
 from notifications.holds.services import Note
+from notifications.taking import is_due, take_up
 from notifications.wire import Held
-from tenants.columns import int_array, uuid_array
-from tenants.turns import Waiting, divide, waiting_sql
+from tenants.columns import uuid_array
+from tenants.turns import waiting_sql
 
 CHUNK = 500
 MOST_BYTES = 8 * 1024 * 1024
@@ -95,34 +95,17 @@ class Claim:
 
 
 def claim_holds(*, now: datetime, limit: int = CHUNK) -> Claim:
-    """Take up to `limit` held deliveries that are due under a lease of `LEASE`."""
-    lease_id = uuid7()
+    """Take up to `limit` held deliveries that are due under a lease."""
+    taken = take_up(_WAITING, _CLAIM, now=now, limit=limit, most_bytes=MOST_BYTES, suspect_after=_SUSPECT_AFTER)
+    ids = {row[0] for row in taken.rows}
+    if not ids:
+        return Claim(taken.lease_id, [], more=taken.more)
     with connection.cursor() as cursor:
-        cursor.execute(_WAITING, {"now": now, "limit": limit})
-        waiting = [Waiting(*row) for row in cursor.fetchall()]
-        if not waiting:
-            return Claim(lease_id, [], more=False)
-        shares = divide(waiting, limit)
-        cursor.execute(
-            _CLAIM,
-            {
-                "priorities": int_array(pair.priority for pair, _ in shares),
-                "tenants": int_array(pair.tenant_id for pair, _ in shares),
-                "shares": int_array(share for _, share in shares),
-                "now": now,
-                "lease_until": now + LEASE,
-                "lease_id": lease_id,
-                "most_bytes": MOST_BYTES,
-                "suspect_after": _SUSPECT_AFTER,
-            },
-        )
-        taken = [row[0] for row in cursor.fetchall()]
-        cursor.execute(_READ, [uuid_array(taken), lease_id])
+        cursor.execute(_READ, [uuid_array(ids), taken.lease_id])
         holds = [_claimed(row) for row in cursor.fetchall()]
-        if stale := set(taken) - {one.held.delivery_id for one in holds}:
-            _drop(cursor, stale, lease_id)
-    more = sum(pair.count for pair in waiting) > len(taken) or any(pair.count >= limit for pair in waiting)
-    return Claim(lease_id, holds, more=more)
+        if stale := ids - {one.held.delivery_id for one in holds}:
+            _drop(cursor, stale, taken.lease_id)
+    return Claim(taken.lease_id, holds, more=taken.more or len(ids) < taken.shared_out)
 
 
 def _drop(cursor: Any, delivery_ids: set[UUID], lease_id: UUID) -> None:
@@ -143,6 +126,4 @@ def _claimed(row: tuple[Any, ...]) -> ClaimedHold:
 
 def holds_are_due(*, now: datetime) -> bool:
     """Whether a held delivery is due that nobody has taken up."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT EXISTS ({_WAITING})", {"now": now, "limit": 1})
-        return bool(cursor.fetchone()[0])
+    return is_due(_WAITING, now=now)

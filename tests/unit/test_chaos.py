@@ -8,8 +8,8 @@ import pytest
 from deliveries.claims import LEASE as DELIVERY_LEASE
 from deliveries.models import AttemptOutcome
 from deliveries.states import Status
-from notifications.claims import LEASE as EVENT_LEASE
 from notifications.models import EventStatus
+from notifications.taking import LEASE as EVENT_LEASE
 from tenants.vocabulary import Channel
 from tests.acceptance import page, stand
 from tests.acceptance.chaos import __main__ as command

@@ -19,10 +19,10 @@ from deliveries.providers.push import NO_LIVE_TOKEN
 from deliveries.providers.simulator import Scenario, scenario_of
 from deliveries.retry import RetryPolicy
 from deliveries.states import TRANSITIONS, Status
-from notifications.claims import LEASE as EVENT_LEASE
 from notifications.filter import NO_ADDRESS, OPTED_OUT, SUPPRESSED_ADDRESS
 from notifications.leases import POISON
 from notifications.route import NO_TEMPLATE
+from notifications.taking import LEASE as EVENT_LEASE
 from notifications.wire import EXPIRED
 from templates_app.rendering import TOO_SLOW
 from tenants.vocabulary import Channel
