@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 from uuid import UUID
 
 import msgspec
@@ -17,11 +17,11 @@ from deliveries.claims import IN_APP_LEASE
 from deliveries.held import release_held
 from deliveries.services import NewDelivery, create_deliveries
 from deliveries.states import Status
-from notifications.digests.windows import DigestKey, Wanted, open_digests
-from notifications.holds.services import NewHold, Note, advance, keep, lift
+from notifications.holding import Row, hold, join_digests, refused_steps
+from notifications.holds.services import advance, lift
 from notifications.ledger import move_on
 from notifications.recipient_links import RecipientLinks
-from notifications.wire import ESCALATION, EXPIRED, Chunk, Past, Target, TenantFacts, Verdict, Work
+from notifications.wire import ESCALATION, EXPIRED, Chunk, Target, TenantFacts, Verdict, Work
 from templates_app.digest_words import digest_version
 from templates_app.rendering import TOO_SLOW, Rendered, RenderError, region_of, render
 from templates_app.selectors import TemplateBook, published_templates
@@ -50,30 +50,24 @@ class Routed:
     """Whether a tenant's own server is to hear of some."""
 
 
-class _Row(NamedTuple):
-    """A delivery to be written, and what it comes from."""
-
-    delivery: NewDelivery
-    target: Target
-    verdict: Verdict
-
-
 def write(chunk: Chunk, *, now: datetime) -> Routed:
     """Render and store the chunk's deliveries. What another worker stored in the meantime is left as it is."""
     rows = _render_all(chunk, now)
     with transaction.atomic():
         if chunk.is_held:
             lifted = lift(delivery_ids=[row.delivery.id for row in rows], lease_id=chunk.lease_id)
-            written = release_held(rows=[row.delivery for row in rows if row.delivery.id in lifted], now=now)
+            ours = join_digests(chunk, [row for row in rows if row.delivery.id in lifted], now=now)
+            written = release_held(rows=[row.delivery for row in ours], now=now)
             processed = 0
         else:
             moved_on = move_on(chunk, now)
-            written = create_deliveries(rows=[row.delivery for row in rows if row.target.work in moved_on], now=now)
+            ours = join_digests(chunk, [row for row in rows if row.target.work in moved_on], now=now)
+            written = create_deliveries(rows=[row.delivery for row in ours], now=now)
             processed = sum(chunk.works[index].next_cursor is None for index in moved_on)
-        new = [row for row in rows if row.delivery.id in written.ids]
-        _hold(chunk, [row for row in new if row.delivery.is_held], now)
+        new = [row for row in ours if row.delivery.id in written.ids]
+        hold(chunk, new, now=now)
         if chunk.is_held:
-            advance(refused=_refused_steps(chunk, new), waiting_for=ESCALATION, now=now)
+            advance(refused=refused_steps(chunk, new), waiting_for=ESCALATION, now=now)
     going = [row.delivery for row in new if not row.delivery.is_held]
     return Routed(
         in_app=[row for row in going if row.status == Status.SENDING],
@@ -89,66 +83,7 @@ def write(chunk: Chunk, *, now: datetime) -> Routed:
     )
 
 
-def _hold(chunk: Chunk, rows: Sequence[_Row], now: datetime) -> None:
-    """Write down what the rows wait for: a time, or their digest."""
-    wanted = {row.delivery.id: _digest_of(chunk, row) for row in rows if row.verdict.window}
-    digests = open_digests(wanted=wanted.values(), now=now)
-    holds = []
-    for row in rows:
-        digest = digests[wanted[row.delivery.id].key][0] if row.verdict.window else None
-        holds.append(
-            NewHold(
-                delivery_id=row.delivery.id,
-                tenant_id=row.delivery.tenant_id,
-                event=chunk.works[row.target.work].id,
-                channel=row.delivery.channel,
-                priority=row.delivery.priority,
-                due_at=row.verdict.until if digest is None else None,
-                digest_id=digest,
-                step=row.verdict.step,
-                target=msgspec.json.encode(_note(row, now)).decode(),
-            )
-        )
-    keep(holds=holds, now=now)
-
-
-def _digest_of(chunk: Chunk, row: _Row) -> Wanted:
-    assert row.verdict.window is not None
-    delivery, work = row.delivery, chunk.works[row.target.work]
-    key = DigestKey(
-        delivery.tenant_id,
-        delivery.user_id,
-        "" if delivery.user_id else delivery.address,
-        delivery.channel,
-        work.options.digest_key,
-        row.verdict.window.schedule_id,
-        work.sandbox,
-    )
-    return Wanted(key, row.verdict.window, delivery.priority)
-
-
-def _note(row: _Row, now: datetime) -> Note:
-    target, until = row.target, row.delivery.next_attempt_at
-    past = target.held.past if target.held else ()
-    return Note(
-        given=target.given,
-        rule=target.rule,
-        delivery=target.delivery,
-        template=target.template,
-        past=(*past, Past(row.verdict.reason, now, until or now)),
-    )
-
-
-def _refused_steps(chunk: Chunk, rows: Sequence[_Row]) -> list[tuple[UUID, str, int]]:
-    """The steps of escalations that came to nothing: the next one need not wait."""
-    return [
-        (chunk.works[row.target.work].id, row.delivery.user_id, row.verdict.step)
-        for row in rows
-        if row.verdict.step is not None and row.delivery.status in {Status.SUPPRESSED, Status.FAILED}
-    ]
-
-
-def _render_all(chunk: Chunk, now: datetime) -> list[_Row]:
+def _render_all(chunk: Chunk, now: datetime) -> list[Row]:
     book = published_templates(
         {
             (chunk.works[target.work].tenant_id, Channel(verdict.channel), _words_of(chunk.works[target.work], target))
@@ -161,7 +96,7 @@ def _render_all(chunk: Chunk, now: datetime) -> list[_Row]:
     rows = []
     for verdict in chunk.verdicts:
         target = chunk.targets[verdict.target]
-        rows.append(_Row(_delivery(shared[target.work], target, verdict, book, now), target, verdict))
+        rows.append(Row(_delivery(shared[target.work], target, verdict, book, now), target, verdict))
     return rows
 
 

@@ -8,15 +8,17 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.db import connection
+from django.db import connection, transaction
 
+from deliveries.held import fail_held
 from notifications.claims import ClaimedEvent, claimed_event
-from notifications.holds.services import Note
+from notifications.holds.services import Note, lift
 from notifications.taking import is_due, take_up
 from notifications.wire import Held
 from tenants.columns import uuid_array
 from tenants.turns import waiting_sql
 
+EVENT_GONE = "event_gone"
 CHUNK = 500
 MOST_BYTES = 8 * 1024 * 1024
 """Of events' data in a claim, as stored, and one event's more: each delivery has a copy of it."""
@@ -103,17 +105,16 @@ def claim_holds(*, now: datetime, limit: int = CHUNK) -> Claim:
     with connection.cursor() as cursor:
         cursor.execute(_READ, [uuid_array(ids), taken.lease_id])
         holds = [_claimed(row) for row in cursor.fetchall()]
-        if stale := ids - {one.held.delivery_id for one in holds}:
-            _drop(cursor, stale, taken.lease_id)
+    if stale := ids - {one.held.delivery_id for one in holds}:
+        _drop(stale, taken.lease_id)
     return Claim(taken.lease_id, holds, more=taken.more or len(ids) < taken.shared_out)
 
 
-def _drop(cursor: Any, delivery_ids: set[UUID], lease_id: UUID) -> None:
-    """Of deliveries that were canceled while they were held, or whose event is gone."""
-    cursor.execute(
-        "DELETE FROM notifications_hold WHERE delivery_id = ANY(%s::uuid[]) AND lease_id = %s",
-        [uuid_array(delivery_ids), lease_id],
-    )
+@transaction.atomic
+def _drop(delivery_ids: set[UUID], lease_id: UUID) -> None:
+    """Of deliveries that were canceled while they were held; or whose event is gone, and which would wait for ever."""
+    lifted = lift(delivery_ids=delivery_ids, lease_id=lease_id)
+    fail_held(delivery_ids=lifted, reason=EVENT_GONE, error="The event it was for is gone.")
 
 
 def _claimed(row: tuple[Any, ...]) -> ClaimedHold:

@@ -184,8 +184,9 @@ def test_a_window_begins_with_the_first_item(api, tenant, ada, drain):
     DigestScheduleFactory(tenant=tenant, cadence="window", window_s=600)
     post(api, "a")
     drain(NOON)
-    post(api, "b")
+    later = post(api, "b")
     drain(NOON + timedelta(seconds=500))
+    assert the(later).next_attempt_at == NOON + timedelta(seconds=600)
     drain(NOON + timedelta(seconds=599))
     assert messages() == []
     drain(NOON + timedelta(seconds=600))

@@ -7,7 +7,7 @@ from django.utils.timezone import now
 
 from deliveries.models import Delivery
 from deliveries.states import Status
-from notifications.models import Hold
+from notifications.models import Event, Hold
 from preferences.models import Preference
 from tenants.vocabulary import Channel, Priority
 from tests.factories import (
@@ -155,6 +155,15 @@ class TestQuietHours:
         drain(LATE)
         drain(MORNING)
         assert the(event_id).address == "elsewhere@example.com"
+
+    def test_one_whose_event_is_gone_does_not_wait_for_ever(self, api, ada, drain):
+        quiet(ada)
+        event_id = post(api)
+        drain(LATE)
+        Event.objects.filter(event_id=event_id).delete()
+        drain(MORNING)
+        assert (the(event_id).status, the(event_id).reason) == (Status.FAILED, "event_gone")
+        assert not Hold.objects.exists()
 
     def test_running_a_release_twice_changes_nothing(self, api, ada, drain, monkeypatch):
         from notifications import tasks
