@@ -15,6 +15,7 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.utils.timezone import now as clock
 
+from deliveries.services import WITHOUT_WAITING
 from deliveries.states import Status, sources_of
 from deliveries.status_webhooks.outbox import announcing
 from tenants.models import Tenant
@@ -61,7 +62,7 @@ WHERE NOT EXISTS (
 # The address keeps the erased recipients of one event apart, as the constraint `delivery_once` asks. Locked in the order of
 # their ids, so that who else locks several waits rather than deadlocks.
 _FORGET: Final = announcing(
-    """
+    f"""
 WITH held AS (
     SELECT id, status, status = ANY(%(withdrawn)s) AS is_withdrawn, status = %(sending)s AS is_sending
     FROM deliveries_delivery WHERE id = ANY(%(ids)s) AND tenant_id = %(tenant_id)s AND user_id = %(user_id)s
@@ -70,13 +71,13 @@ WITH held AS (
 UPDATE deliveries_delivery d
 SET user_id = '', address = 'erased:' || d.id, subject = '', body = '', html = '', data = NULL, error = '',
     provider_message_id = NULL,
-    explanation = (COALESCE(d.explanation, '{}') - 'correctedFrom') || jsonb_build_object('erasedAt', %(erased_at)s::text)
-        || CASE WHEN held.is_sending THEN '{"cancelRequested": true}' ELSE '{}' END::jsonb,
+    explanation = ({WITHOUT_WAITING} - 'correctedFrom') || jsonb_build_object('erasedAt', %(erased_at)s::text)
+        || CASE WHEN held.is_sending THEN '{{"cancelRequested": true}}' ELSE '{{}}' END::jsonb,
     status = CASE WHEN held.is_withdrawn THEN %(canceled)s ELSE d.status END,
     reason = CASE WHEN held.is_withdrawn THEN %(erased)s ELSE d.reason END,
     lease_until = CASE WHEN held.is_withdrawn THEN NULL ELSE d.lease_until END, is_held = d.is_held AND NOT held.is_withdrawn
 FROM held WHERE d.id = ANY(%(ids)s) AND d.id = held.id
-""",
+""",  # noqa: S608 - made of constants
     was="held.status",
 )
 

@@ -75,7 +75,9 @@ class Delivery(models.Model):
     provider_message_id = models.CharField(max_length=255, null=True, blank=True)
     error = models.TextField(blank=True)
 
-    accepted_at = models.DateTimeField(help_text="When the event was accepted.")
+    accepted_at = models.DateTimeField(
+        help_text="Since when it could go out: the event was accepted, or due, or what held it back was over."
+    )
     created_at = models.DateTimeField(default=now)
     sent_at = models.DateTimeField(null=True, blank=True)
     delivered_at = models.DateTimeField(null=True, blank=True)

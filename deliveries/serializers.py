@@ -167,7 +167,9 @@ class DeliverySerializer(CamelSerializer):
         "before. All is asked again then.",
     )
     error = TextOrNull()
-    accepted_at = serializers.DateTimeField(help_text="When the event was accepted; of one for later, when it fell due.")
+    accepted_at = serializers.DateTimeField(
+        help_text="Since when it could go out: the event was accepted, or due, or what held it back was over."
+    )
     created_at = serializers.DateTimeField()
     sent_at = serializers.DateTimeField(allow_null=True)
     delivered_at = serializers.DateTimeField(allow_null=True)

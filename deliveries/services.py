@@ -13,10 +13,12 @@ from uuid import UUID
 
 import msgspec
 from django.db import connection
+from django.utils.timezone import now as clock
 
 from deliveries.states import OPEN, Status, sources_of
 from deliveries.status_webhooks.outbox import announcing
 from tenants.columns import columns_of
+from tenants.times import written_utc
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +233,12 @@ def create_attempts(*, rows: Sequence[NewAttempt]) -> None:
         cursor.execute(_ATTEMPTS, columns)
 
 
+WITHOUT_WAITING: Final = """(
+    CASE WHEN d.is_held THEN COALESCE(d.explanation, '{}') - '{why,level,rule,value}'::text[]
+         ELSE COALESCE(d.explanation, '{}') END
+)"""
+"""SQL for the explanation of a delivery `d` that is withdrawn: why it waited is over."""
+
 # What is being sent is out of reach, but its retries are not. The lock keeps both kinds from becoming the other until all is
 # committed; it is taken in the order of their ids, as by who closes digests.
 _SEND_NO_MORE = """
@@ -242,10 +250,12 @@ UPDATE deliveries_delivery d SET explanation = COALESCE(d.explanation, '{}') || 
 FROM held WHERE d.id = held.id AND held.status = %s
 """
 
-_CANCEL = announcing(
-    "UPDATE deliveries_delivery d SET status = %s, lease_until = NULL, is_held = false "
-    "WHERE d.tenant_id = %s AND d.event_id = %s AND d.status = ANY(%s) AND d.status <> %s"
-)
+_CANCEL = announcing(f"""
+UPDATE deliveries_delivery d
+SET status = %s, lease_until = NULL, is_held = false, reason = CASE WHEN d.is_held THEN '' ELSE d.reason END,
+    explanation = {WITHOUT_WAITING} || jsonb_build_object('canceledAt', %s::text)
+WHERE d.tenant_id = %s AND d.event_id = %s AND d.status = ANY(%s) AND d.status <> %s
+""")  # noqa: S608 - made of constants
 
 
 def cancel_event_deliveries(*, tenant_id: int, event_id: str) -> int:
@@ -257,6 +267,13 @@ def cancel_event_deliveries(*, tenant_id: int, event_id: str) -> int:
         cursor.execute(_SEND_NO_MORE, [tenant_id, event_id, [status.value for status in OPEN], Status.SENDING.value])
         cursor.execute(
             _CANCEL,
-            [Status.CANCELED.value, tenant_id, event_id, sources_of(Status.CANCELED), Status.SENDING.value],
+            [
+                Status.CANCELED.value,
+                written_utc(clock()),
+                tenant_id,
+                event_id,
+                sources_of(Status.CANCELED),
+                Status.SENDING.value,
+            ],
         )
         return int(cursor.rowcount)

@@ -177,7 +177,7 @@ class _Case(msgspec.Struct, frozen=True, gc=False):  # not a dataclass, which ta
         if not decision.allowed and not self._is_digest_of_wanted(decision):
             return self._verdict(OPTED_OUT, dict(decision.explanation))
         if self._is_collected(decision):
-            return self.collected({**decision.explanation, "why": "It is collected and goes out with others."})
+            return self.collected(self._why_collected(decision))
         return self._unless_quiet(decision)
 
     def as_item(self) -> Verdict:
@@ -217,6 +217,12 @@ class _Case(msgspec.Struct, frozen=True, gc=False):  # not a dataclass, which ta
         if self.target.delivery == "immediate" and not decision.level.startswith("user."):
             return False
         return "digest" in (self.target.delivery, decision.delivery)
+
+    def _why_collected(self, decision: Decision) -> dict[str, Any]:
+        if decision.delivery != "digest":
+            asked = {"rule": self.target.rule, "level": "rule", "value": "digest"}
+            return {**asked, "why": "The rule asks for a digest: it is collected and goes out with others."}
+        return {**decision.explanation, "why": "It is collected and goes out with others."}
 
     def collected(self, explanation: dict[str, Any]) -> Verdict:
         plan = plan_for(self.tenant.schedules, self.work.event_type, self.work.category, self.wanted.channel.value)

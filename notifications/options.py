@@ -25,6 +25,14 @@ class Options(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     digest: str = ""
     """The id of the digest whose message the event is. What is in it was asked about item by item."""
 
+    def as_posted(self) -> list[dict[str, int]]:
+        """The steps as a client writes them: each counts from the one before."""
+        before = (Step(0, 0), *self.escalation)
+        return [
+            {"channel": step.channel, "after_seconds": step.after_s - last.after_s}
+            for last, step in zip(before, self.escalation, strict=False)
+        ]
+
     def step_of(self, channel: int) -> int | None:
         """The place of a channel in the escalation, from 0."""
         return next((index for index, step in enumerate(self.escalation) if step.channel == channel), None)

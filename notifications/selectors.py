@@ -112,17 +112,15 @@ def _event_entries(event: Event) -> Iterator[dict[str, Any]]:
 
 def _delivery_entries(delivery: Delivery) -> Iterator[dict[str, Any]]:
     about = {"delivery_id": delivery.id, "channel": str(Channel(delivery.channel).label)}
-    status = Status(delivery.status)
     held = list(_times_held(delivery))
-    ended = {"type": f"delivery.{status.label}", **about, "detail": delivery.reason}
-    if status in {Status.SUPPRESSED, Status.EXPIRED} and not delivery.attempt_count and not held:
-        yield {"at": delivery.created_at, **ended}
-        return
+    if (ended_at := _ended_without_attempt_at(delivery, held)) is not None:
+        detail = {"detail": delivery.reason} if delivery.reason else {}
+        yield {"at": ended_at, "type": f"delivery.{Status(delivery.status).label}", **about, **detail}
+        if ended_at == delivery.created_at:
+            return
     yield {"at": delivery.created_at, "type": "delivery.created", **about}
     for reason, since, until in held:
         yield {"at": since, "type": "delivery.held", **about, "detail": f"{reason} until {written_utc(until)}"}
-    if held and not delivery.is_held and status in {Status.SUPPRESSED, Status.EXPIRED, Status.DIGESTED}:
-        yield {"at": held[-1][2], **ended}
     for attempt in delivery.attempts.all():
         yield _attempt_entry(attempt, about)
     receipts = delivery.receipts.all()
@@ -133,6 +131,19 @@ def _delivery_entries(delivery: Delivery) -> Iterator[dict[str, Any]]:
     for at, name in ((arrived, "delivered"), (delivery.seen_at, "seen"), (delivery.read_at, "read")):
         if at is not None:
             yield {"at": at, "type": f"delivery.{name}", **about}
+
+
+def _ended_without_attempt_at(delivery: Delivery, held: Sequence[tuple[str, datetime, datetime]]) -> datetime | None:
+    """When it was decided that it is not to be sent, or not by itself; None if it is."""
+    said = delivery.explanation if isinstance(delivery.explanation, dict) else {}
+    if delivery.status == Status.CANCELED:
+        return datetime.fromisoformat(said["canceledAt"]) if "canceledAt" in said else None
+    if delivery.attempt_count or delivery.is_held or delivery.status not in _DECIDED:
+        return None
+    return held[-1][2] if held else delivery.created_at
+
+
+_DECIDED = {Status.SUPPRESSED, Status.EXPIRED, Status.DIGESTED}
 
 
 def _times_held(delivery: Delivery) -> Iterator[tuple[str, datetime, datetime]]:

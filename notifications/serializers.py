@@ -126,7 +126,7 @@ class ProgressSerializer(CamelSerializer):
 
 class EscalationStepSerializer(CamelSerializer):
     channel = CodedField(Channel)
-    after_seconds = serializers.IntegerField(source="after_s", help_text="After the event began.")
+    after_seconds = serializers.IntegerField(help_text="After the step before it, the first after the event.")
 
 
 class EventDetailSerializer(EventSerializer):

@@ -105,7 +105,7 @@ class EventView(APIView):
         event.deliveries = deliveries  # type: ignore[attr-defined]
         event.progress = selectors.progress_of(event)  # type: ignore[attr-defined]
         options = msgspec.convert(event.options or {}, Options)
-        event.digest_key, event.escalation = options.digest_key, options.escalation  # type: ignore[attr-defined]
+        event.digest_key, event.escalation = options.digest_key, options.as_posted()  # type: ignore[attr-defined]
         return Response(EventDetailSerializer(event).data)
 
     @extend_schema(

@@ -229,6 +229,14 @@ class ClockField(serializers.Field):  # type: ignore[type-arg]
         return f"{value:%H:%M}"
 
 
+@extend_schema_field({"type": "string", "pattern": f"^({_CLOCK.pattern}|24:00)$", "examples": ["07:00"]})
+class ClosingField(ClockField):
+    """The end of a window: a time of day, or `24:00`, which is the next day's 00:00 and shown as that."""
+
+    def to_internal_value(self, data: Any) -> dt.time:
+        return super().to_internal_value("00:00" if data == "24:00" else data)
+
+
 def _depth(value: Any, at: int = 0) -> int:
     """How deeply objects and lists are nested; stops looking once it is too deep."""
     if at > _DEEPEST or not isinstance(value, dict | list):

@@ -8,7 +8,7 @@ from typing import Any
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from preferences.fields import ClockField
+from preferences.fields import ClockField, ClosingField
 from preferences.quiet_hours import (
     DAYS,
     EVERY_DAY,
@@ -53,7 +53,7 @@ class WindowSerializer(CamelSerializer):
     """Quiet hours that come again every week. An end that is not after the start is on the next day."""
 
     start = ClockField()
-    end = ClockField()
+    end = ClosingField()
     days = DaysField(allow_empty=False, help_text="On which days they begin; left out or null, on every day.")
 
     def to_internal_value(self, data: Any) -> Any:

@@ -14,6 +14,7 @@ from preferences.fields import (
     AnyEventTypeField,
     AttributesField,
     ClockField,
+    ClosingField,
     EmailField,
     LocaleField,
     NormalField,
@@ -163,7 +164,7 @@ class PreferencePatch(CamelSerializer):
 
     enabled = SwitchField(required=False)
     quiet_hours_start = ClockField(required=False, allow_null=True)
-    quiet_hours_end = ClockField(required=False, allow_null=True)
+    quiet_hours_end = ClosingField(required=False, allow_null=True)
     quiet_hours_days = DaysField(
         help_text="On which days they begin. Null: on every day. `[]`: on none, which makes it free of any quiet hours; "
         "start and end may then be left out."

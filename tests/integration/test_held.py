@@ -110,7 +110,10 @@ class TestQuietHours:
         drain(LATE)
         assert api.delete(f"/api/events/{event_id}").status_code == 200
         drain(MORNING)
-        assert the(event_id).status == Status.CANCELED
+        canceled = the(event_id)
+        assert (canceled.status, canceled.reason, canceled.is_held) == (Status.CANCELED, "", False)
+        assert canceled.explanation.keys() == {"canceledAt"}
+        assert "delivery.canceled" in [one["type"] for one in api.get(f"/api/events/{event_id}").json()["timeline"]]
         assert not Hold.objects.exists()
 
     @pytest.mark.parametrize("event", [{"priority": "urgent"}, {"eventType": "security"}])
@@ -280,6 +283,7 @@ class TestRules:
         collected = post(api, channels=None)
         drain(LATE)
         assert the(collected).reason == "digest"
+        assert the(collected).explanation["level"] == "rule"
         PreferenceFactory(tenant=tenant, user_id="", delivery="digest")
         RuleFactory(tenant=tenant, event_type="account", delivery="immediate", position=0)
         at_once = post(api, channels=None)
@@ -415,4 +419,4 @@ class TestProgress:
     def test_an_escalation_can_be_seen(self, api, ada, drain):
         event_id = post(api, channels=None, escalation=TestEscalation.STEPS)
         shown = api.get(f"/api/events/{event_id}").json()
-        assert shown["escalation"][2] == {"channel": "sms", "afterSeconds": 900}
+        assert shown["escalation"] == [{"afterSeconds": 0} | step for step in TestEscalation.STEPS]
