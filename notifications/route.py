@@ -104,7 +104,7 @@ def _hold(chunk: Chunk, rows: Sequence[_Row], now: datetime) -> None:
                 due_at=row.verdict.until if digest is None else None,
                 digest_id=digest,
                 step=row.verdict.step,
-                target=msgspec.json.encode(_note(row, now)).decode(),
+                target=msgspec.json.encode(_note(row, chunk.works[row.target.work], now)).decode(),
             )
         )
     keep(holds=holds, now=now)
@@ -125,7 +125,7 @@ def _digest_of(chunk: Chunk, row: _Row) -> Wanted:
     return Wanted(key, row.verdict.window, delivery.priority)
 
 
-def _note(row: _Row, now: datetime) -> Note:
+def _note(row: _Row, work: Work, now: datetime) -> Note:
     target, until = row.target, row.delivery.next_attempt_at
     past = target.held.past if target.held else ()
     return Note(
@@ -134,6 +134,7 @@ def _note(row: _Row, now: datetime) -> Note:
         delivery=target.delivery,
         template=target.template,
         past=(*past, Past(row.verdict.reason, now, until or now)),
+        size=len(work.data) if row.verdict.window else 0,
     )
 
 

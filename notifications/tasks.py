@@ -28,6 +28,7 @@ from notifications import route as routing
 from notifications import send as sending
 from notifications.claims import Claim, ClaimedEvent, claim_events
 from notifications.digests import closing
+from notifications.digests import leases as digest_leases
 from notifications.digests.claims import Claim as DigestClaim
 from notifications.digests.claims import ClaimedDigest, claim_digests
 from notifications.holds import leases as hold_leases
@@ -119,19 +120,20 @@ def close_digests() -> None:
     claim = claim_digests(now=clock())
     if claim.more:
         bells.ring_digests(again=True)
-    if claim.digests:
-        _close_digests(claim, claim.digests)
+    if digests := digest_leases.triage(claim, now=clock()):
+        _close_digests(claim, digests)
 
 
 def _close_digests(claim: DigestClaim, digests: list[ClaimedDigest]) -> None:
     try:
         closed = closing.close(digests, lease_id=claim.lease_id, now=clock())
     except _SURROUNDINGS:
-        closing.give_back(digests, lease_id=claim.lease_id)
+        digest_leases.give_back(digests, lease_id=claim.lease_id)
         raise
     except Exception as error:  # noqa: BLE001 - as above
         if len(digests) == 1:
-            closing.give_up(digests[0], lease_id=claim.lease_id, error=hold_leases.in_words(error), now=clock())
+            error_text = hold_leases.in_words(error)
+            digest_leases.give_up(digests[0], lease_id=claim.lease_id, error=error_text, now=clock())
             return
         logger.warning("chunk_halved", stage="close_digests", digests=len(digests), error=type(error).__name__)
         middle = len(digests) // 2

@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import msgspec
-import structlog
 from django.db import connection, transaction
 from uuid_utils.compat import uuid7
 
-from deliveries.services import Settled, fail_held, settle_held
+from deliveries.services import Settled, settle_held
 from deliveries.states import Status
 from notifications.digests.claims import ClaimedDigest, Item, items_of
+from notifications.digests.leases import lock
 from notifications.filter import decide_items
-from notifications.holds.leases import POISON
 from notifications.holds.release import chunk_of
 from notifications.holds.services import drop_digests
 from notifications.options import Options, written_options
@@ -32,10 +31,10 @@ from tenants.columns import columns_of, int_array, text_array, uuid_array
 from tenants.times import written_utc
 from tenants.vocabulary import Channel
 
-logger = structlog.get_logger(__name__)
-
 MOST_BYTES = 256 * 1024
 """Of the data of the items that are shown; those beyond it are counted."""
+MOST_BYTES_AT_ONCE = 8 * 1024 * 1024
+"""Of the data in a worker at a time, and one digest's more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +116,10 @@ def close(digests: Sequence[ClaimedDigest], *, lease_id: UUID, now: datetime) ->
         for one in _ask(page, lease_id, now):
             asked[one.item.digest_id].append(one)
     with transaction.atomic():
-        ours = [digest for digest in digests if digest.id in _lock(list(asked), lease_id)]
+        ours = [digest for digest in digests if digest.id in lock(list(asked), lease_id)]
         rows = [one.settled(event_id_of(digest)) for digest in ours for one in asked[digest.id]]
-        settled = settle_held(rows=rows)
         drop_digests(digest_ids=[digest.id for digest in ours])
+        settled = settle_held(rows=rows)
         kept = {digest.id: [one.item for one in asked[digest.id] if _is_kept(one, settled.ids)] for digest in ours}
         raised = [digest for digest in ours if kept[digest.id]]
         _raise(raised, kept, now)
@@ -148,24 +147,36 @@ def _is_kept(one: _Asked, settled: Collection[UUID]) -> bool:
     return not one.verdict.reason and one.item.hold.held.delivery_id in settled
 
 
-def _lock(digest_ids: Sequence[UUID], lease_id: UUID) -> set[UUID]:
-    """Those of the digests that are still ours, locked until the transaction ends."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT id FROM notifications_digest WHERE id = ANY(%s::uuid[]) AND lease_id = %s AND finished_at IS NULL "
-            "ORDER BY id FOR UPDATE",
-            [uuid_array(digest_ids), lease_id],
-        )
-        return {row[0] for row in cursor.fetchall()}
-
-
 def _raise(digests: Sequence[ClaimedDigest], kept: Mapping[UUID, Sequence[Item]], now: datetime) -> None:
-    if not digests:
-        return
-    data = _data_of([item for digest in digests for item in kept[digest.id][: digest.most_items]])
-    rows = [_event(digest, kept[digest.id], data) for digest in digests]
-    with connection.cursor() as cursor:
-        cursor.execute(_RAISE, {**columns_of(NewDigestEvent, rows), "now": now})
+    """One statement, or a few if there is much to be shown."""
+    for some in _in_parts(digests, kept):
+        data = _data_of([item for digest in some for item in _shown(digest, kept[digest.id])])
+        rows = [_event(digest, kept[digest.id], data) for digest in some]
+        with connection.cursor() as cursor:
+            cursor.execute(_RAISE, {**columns_of(NewDigestEvent, rows), "now": now})
+
+
+def _in_parts(digests: Sequence[ClaimedDigest], kept: Mapping[UUID, Sequence[Item]]) -> Iterator[list[ClaimedDigest]]:
+    part: list[ClaimedDigest] = []
+    size = 0
+    for digest in digests:
+        part.append(digest)
+        size += sum(item.hold.note.size for item in _shown(digest, kept[digest.id]))
+        if size > MOST_BYTES_AT_ONCE:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+def _shown(digest: ClaimedDigest, items: Sequence[Item]) -> Sequence[Item]:
+    """Those whose data the template gets, `MOST_BYTES` of it: the first in any case."""
+    size = 0
+    for place, item in enumerate(items[: digest.most_items]):
+        size += item.hold.note.size
+        if place and size > MOST_BYTES:
+            return items[:place]
+    return items[: digest.most_items]
 
 
 def _data_of(items: Iterable[Item]) -> dict[UUID, str]:
@@ -200,22 +211,15 @@ def _event(digest: ClaimedDigest, items: Sequence[Item], data: Mapping[UUID, str
 
 def _content(digest: ClaimedDigest, items: Sequence[Item], data: Mapping[UUID, str]) -> dict[str, Any]:
     """What the template gets."""
-    shown: list[dict[str, Any]] = []
-    size = 0
-    for item in items[: digest.most_items]:
-        event = item.hold.event
-        text = data.get(event.id, "{}")
-        size += len(text)
-        if shown and size > MOST_BYTES:
-            break
-        shown.append(
-            {
-                "eventId": event.event_id,
-                "eventType": event.event_type,
-                "createdAt": written_utc(event.created_at),
-                "data": msgspec.Raw(text.encode()),
-            }
-        )
+    shown = [
+        {
+            "eventId": item.hold.event.event_id,
+            "eventType": item.hold.event.event_type,
+            "createdAt": written_utc(item.hold.event.created_at),
+            "data": msgspec.Raw(data.get(item.hold.event.id, "{}").encode()),
+        }
+        for item in _shown(digest, items)
+    ]
     return {
         "items": shown,
         "count": len(items),
@@ -242,29 +246,4 @@ def _finish(
                 "event_id": text_array(event_id_of(digest) if kept[digest.id] else "" for digest in digests),
                 "now": now,
             },
-        )
-
-
-def give_up(digest: ClaimedDigest, *, lease_id: UUID, error: str, now: datetime) -> None:
-    """Let what a digest has collected fail, so that nothing waits for ever; its deliveries may be replayed."""
-    with transaction.atomic():
-        if not _lock([digest.id], lease_id):
-            return
-        fail_held(delivery_ids=drop_digests(digest_ids=[digest.id]), reason=POISON, error=error)
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "UPDATE notifications_digest SET finished_at = %s, error = %s, lease_until = NULL, lease_id = NULL "
-                "WHERE id = %s",
-                [now, error, digest.id],
-            )
-    logger.error("digest_failed", digest_id=str(digest.id), error=error)
-
-
-def give_back(digests: Sequence[ClaimedDigest], *, lease_id: UUID) -> None:
-    """End our lease on what could not be closed; they stay closed to further items."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE notifications_digest SET lease_until = NULL, lease_id = NULL, attempt_count = attempt_count - 1 "
-            "WHERE id = ANY(%s::uuid[]) AND lease_id = %s",
-            [uuid_array(digest.id for digest in digests), lease_id],
         )

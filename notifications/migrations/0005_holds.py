@@ -113,7 +113,7 @@ class Migration(migrations.Migration):
                 ('closes_by', models.DateTimeField(help_text='The latest that a sliding window comes to.')),
                 ('closed_at', models.DateTimeField(blank=True, help_text='When it was taken up: nothing joins it any more.', null=True)),
                 ('finished_at', models.DateTimeField(blank=True, help_text='When its message was handed to the pipeline.', null=True)),
-                ('item_count', models.IntegerField(default=0, help_text='Once finished: what was collected.')),
+                ('item_count', models.IntegerField(default=0, help_text='What was collected; while it is open, canceled ones count.')),
                 ('sent_count', models.IntegerField(default=0, help_text='Once finished: of those, what went into the message.')),
                 ('event_id', models.CharField(blank=True, help_text='Once finished: the event that carries the message.', max_length=255)),
                 ('error', models.TextField(blank=True)),
