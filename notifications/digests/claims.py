@@ -114,18 +114,15 @@ def claim_digests(*, now: datetime, limit: int = CHUNK) -> Claim:
         if not waiting:
             return Claim(lease_id, [], more=False)
         shares = divide(waiting, limit)
-        cursor.execute(
-            _CLAIM,
-            {
-                "priorities": int_array(pair.priority for pair, _ in shares),
-                "tenants": int_array(pair.tenant_id for pair, _ in shares),
-                "shares": int_array(share for _, share in shares),
-                "now": now,
-                "lease_until": now + LEASE,
-                "lease_id": lease_id,
-            }
-            | parameters(most=MOST_ITEMS),
-        )
+        asked: dict[str, Any] = {
+            "priorities": int_array(pair.priority for pair, _ in shares),
+            "tenants": int_array(pair.tenant_id for pair, _ in shares),
+            "shares": int_array(share for _, share in shares),
+            "now": now,
+            "lease_until": now + LEASE,
+            "lease_id": lease_id,
+        }
+        cursor.execute(_CLAIM, asked | parameters(most=MOST_ITEMS))
         digests = [ClaimedDigest(*row) for row in cursor.fetchall()]
     more = sum(pair.count for pair in waiting) > len(digests) or any(pair.count >= limit for pair in waiting)
     return Claim(lease_id, digests, more=more)

@@ -18,13 +18,13 @@ import msgspec
 from django.db import connection, transaction
 from uuid_utils.compat import uuid7
 
-from deliveries.services import Settled, settle_held
+from deliveries.services import Settled, fail_held, settle_held
 from deliveries.states import Status
 from notifications.digests.claims import ClaimedDigest, Item, items_of
 from notifications.digests.leases import lock
 from notifications.filter import decide_items
 from notifications.holds.release import chunk_of
-from notifications.holds.services import drop_digests
+from notifications.holds.services import EVENT_GONE, WITHOUT_EVENT, drop_digests
 from notifications.options import Options, written_options
 from notifications.wire import DIGEST, EXPIRED, Verdict
 from tenants.columns import columns_of, int_array, text_array, uuid_array
@@ -118,7 +118,9 @@ def close(digests: Sequence[ClaimedDigest], *, lease_id: UUID, now: datetime) ->
     with transaction.atomic():
         ours = [digest for digest in digests if digest.id in lock(list(asked), lease_id)]
         rows = [one.settled(event_id_of(digest)) for digest in ours for one in asked[digest.id]]
-        drop_digests(digest_ids=[digest.id for digest in ours])
+        dropped = drop_digests(digest_ids=[digest.id for digest in ours])
+        if gone := set(dropped) - {row.id for row in rows}:  # they were canceled, or their events deleted
+            fail_held(delivery_ids=gone, reason=EVENT_GONE, error=WITHOUT_EVENT)
         settled = settle_held(rows=rows)
         kept = {digest.id: [one.item for one in asked[digest.id] if _is_kept(one, settled.ids)] for digest in ours}
         raised = [digest for digest in ours if kept[digest.id]]

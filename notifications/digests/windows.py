@@ -14,7 +14,6 @@ from uuid_utils.compat import uuid7
 from notifications.wire import Window
 from tenants.columns import bool_array, int_array, text_array, time_array, uuid_array
 
-
 MOST_COLLECTED = 20_000
 """A digest with so many items is due at once: closing it must stay a matter of seconds, and nobody waits for that much."""
 

@@ -8,11 +8,12 @@ from typing import Any
 from uuid import UUID
 
 import msgspec
-from django.db import connection
+from django.db import connection, transaction
 from uuid_utils.compat import uuid7
 
+from deliveries.services import fail_held
 from notifications.claims import LEASE, ClaimedEvent, claimed_event
-from notifications.holds.services import Note
+from notifications.holds.services import EVENT_GONE, WITHOUT_EVENT, Note, lift
 from notifications.suspects import CHOSEN, parameters
 from notifications.wire import Held
 from tenants.columns import int_array, uuid_array
@@ -99,33 +100,28 @@ def claim_holds(*, now: datetime, limit: int = CHUNK) -> Claim:
         if not waiting:
             return Claim(lease_id, [], more=False)
         shares = divide(waiting, limit)
-        cursor.execute(
-            _CLAIM,
-            {
-                "priorities": int_array(pair.priority for pair, _ in shares),
-                "tenants": int_array(pair.tenant_id for pair, _ in shares),
-                "shares": int_array(share for _, share in shares),
-                "now": now,
-                "lease_until": now + LEASE,
-                "lease_id": lease_id,
-            }
-            | parameters(most=MOST_BYTES),
-        )
+        asked: dict[str, Any] = {
+            "priorities": int_array(pair.priority for pair, _ in shares),
+            "tenants": int_array(pair.tenant_id for pair, _ in shares),
+            "shares": int_array(share for _, share in shares),
+            "now": now,
+            "lease_until": now + LEASE,
+            "lease_id": lease_id,
+        }
+        cursor.execute(_CLAIM, asked | parameters(most=MOST_BYTES))
         taken = [row[0] for row in cursor.fetchall()]
         cursor.execute(_READ, [uuid_array(taken), lease_id])
         holds = [_claimed(row) for row in cursor.fetchall()]
         if stale := set(taken) - {one.held.delivery_id for one in holds}:
-            _drop(cursor, stale, lease_id)
+            _drop(stale, lease_id)
     more = sum(pair.count for pair in waiting) > len(taken) or any(pair.count >= limit for pair in waiting)
     return Claim(lease_id, holds, more=more)
 
 
-def _drop(cursor: Any, delivery_ids: set[UUID], lease_id: UUID) -> None:
-    """Of deliveries that were canceled while they were held, or whose event is gone."""
-    cursor.execute(
-        "DELETE FROM notifications_hold WHERE delivery_id = ANY(%s::uuid[]) AND lease_id = %s",
-        [uuid_array(delivery_ids), lease_id],
-    )
+@transaction.atomic
+def _drop(delivery_ids: set[UUID], lease_id: UUID) -> None:
+    """Of deliveries that were canceled while they were held; those whose event is gone fail."""
+    fail_held(delivery_ids=lift(delivery_ids=delivery_ids, lease_id=lease_id), reason=EVENT_GONE, error=WITHOUT_EVENT)
 
 
 def _claimed(row: tuple[Any, ...]) -> ClaimedHold:

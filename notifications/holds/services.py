@@ -13,6 +13,9 @@ from django.db import connection
 from notifications.wire import Past
 from tenants.columns import columns_of, int_array, text_array, uuid_array
 
+EVENT_GONE = "event_gone"
+WITHOUT_EVENT = "Its event was deleted while it was held."
+
 
 class Note(msgspec.Struct, frozen=True, omit_defaults=True):
     """What `filter` and `route` have to know again of a held delivery's target: the JSON of `Hold.target`."""

@@ -154,6 +154,31 @@ class TestHolds:
         assert claim.more
 
 
+class TestWithoutEvent:
+    """Somebody deleted events by hand: their deliveries come to an end all the same."""
+
+    def test_one_that_is_held_fails(self, api, tenant, drain):
+        hold(tenant, api, drain, 2)
+        Event.objects.filter(user_id="acme-0").delete()
+        drain(MORNING)
+        assert {(d.user_id, d.status, d.reason, d.is_held) for d in Delivery.objects.all()} == {
+            ("acme-0", Status.FAILED, "event_gone", False),
+            ("acme-1", Status.SENT, "", False),
+        }
+        assert not Hold.objects.exists()
+
+    def test_one_that_was_collected_fails(self, api, users, drain):
+        gone, kept, canceled = post(api, "a"), post(api, "b"), post(api, "c")
+        drain(NOON)
+        Event.objects.filter(event_id=gone).delete()
+        assert api.delete(f"/api/events/{canceled}").status_code == 200
+        drain(NEXT)
+        states = dict(Delivery.objects.values_list("event_id", "status"))
+        assert (states[gone], states[kept], states[canceled]) == (Status.FAILED, Status.DIGESTED, Status.CANCELED)
+        assert [d.body for d in Delivery.objects.filter(event_type="digest")] == ["b 1"]
+        assert not Hold.objects.exists()
+
+
 @pytest.mark.django_db(transaction=True)
 def test_who_erases_waits_for_who_releases_before_anything_is_locked(api, tenant, drain):
     """Else the one who erases would hold the delivery, the one who releases its hold, and each wait for the other."""
