@@ -107,9 +107,14 @@ def create_deliveries(*, rows: Sequence[NewDelivery], now: datetime) -> Changed:
         return Changed.of(cursor.fetchall())
 
 
+# Locked in the order of their ids, as by those who cancel and erase: so whoever comes second waits rather than deadlocks.
+_STILL_HELD = """d.id = ANY(ARRAY(
+    SELECT id FROM deliveries_delivery WHERE id = ANY(%(id)s::uuid[]) AND status = 0 AND is_held ORDER BY id FOR NO KEY UPDATE
+)) AND d.status = 0 AND d.is_held"""
+
 # A delivery whose event was canceled while it was held is none of these any more.
 _RELEASE = announcing(
-    """
+    f"""
 UPDATE deliveries_delivery d
 SET status = r.status, reason = r.reason, explanation = r.explanation::jsonb, priority = r.priority, address = r.address,
     locale = r.locale, template_version_id = r.template_version_id, subject = r.subject, body = r.body, html = r.html,
@@ -126,8 +131,8 @@ FROM unnest(
     id, priority, status, reason, explanation, address, locale, template_version_id, subject, body, html, data, attempt_count,
     lease_until, error, accepted_at, is_held, next_attempt_at, unsubscribe_token
 )
-WHERE d.id = ANY(%(id)s::uuid[]) AND d.id = r.id AND d.status = 0 AND d.is_held
-""",
+WHERE d.id = r.id AND {_STILL_HELD}
+""",  # noqa: S608 - made of constants
     was="0",
 )
 
@@ -152,14 +157,14 @@ class Settled(msgspec.Struct, frozen=True, gc=False):
     """JSON; replaces what was there, but for the rule that asked for the delivery."""
 
 
-_SETTLE = announcing("""
+_SETTLE = announcing(f"""
 UPDATE deliveries_delivery d
 SET status = r.status, reason = r.reason, is_held = false,
     explanation = r.explanation::jsonb || jsonb_strip_nulls(jsonb_build_object('routedByRule', d.explanation -> 'routedByRule'))
 FROM unnest(%(id)s::uuid[], %(status)s::smallint[], %(reason)s::text[], %(explanation)s::text[])
     AS r (id, status, reason, explanation)
-WHERE d.id = ANY(%(id)s::uuid[]) AND d.id = r.id AND d.status = 0 AND d.is_held
-""")
+WHERE d.id = r.id AND {_STILL_HELD}
+""")  # noqa: S608 - made of constants
 
 
 def settle_held(*, rows: Sequence[Settled]) -> Changed:
@@ -172,10 +177,10 @@ def settle_held(*, rows: Sequence[Settled]) -> Changed:
         return Changed.of(cursor.fetchall())
 
 
-_FAIL_HELD = announcing("""
+_FAIL_HELD = announcing(f"""
 UPDATE deliveries_delivery d SET status = %(failed)s, reason = %(reason)s, error = %(error)s, is_held = false
-WHERE d.id = ANY(%(ids)s::uuid[]) AND d.status = ANY(%(sources)s) AND d.is_held
-""")
+WHERE {_STILL_HELD}
+""")  # noqa: S608 - made of constants
 
 
 def fail_held(*, delivery_ids: Collection[UUID], reason: str, error: str) -> None:
@@ -184,9 +189,8 @@ def fail_held(*, delivery_ids: Collection[UUID], reason: str, error: str) -> Non
         cursor.execute(
             _FAIL_HELD,
             {
-                "ids": uuid_array(delivery_ids),
+                "id": uuid_array(delivery_ids),
                 "failed": Status.FAILED.value,
-                "sources": sources_of(Status.FAILED),
                 "reason": reason,
                 "error": error,
             },
@@ -321,7 +325,8 @@ def create_attempts(*, rows: Sequence[NewAttempt]) -> None:
 # committed.
 _SEND_NO_MORE = """
 WITH held AS (
-    SELECT id, status FROM deliveries_delivery WHERE tenant_id = %s AND event_id = %s AND status = ANY(%s) FOR NO KEY UPDATE
+    SELECT id, status FROM deliveries_delivery WHERE tenant_id = %s AND event_id = %s AND status = ANY(%s)
+    ORDER BY id FOR NO KEY UPDATE
 )
 UPDATE deliveries_delivery d SET explanation = COALESCE(d.explanation, '{}') || '{"cancelRequested": true}'
 FROM held WHERE d.id = held.id AND held.status = %s

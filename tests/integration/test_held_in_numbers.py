@@ -4,18 +4,20 @@ import threading
 from datetime import UTC, datetime
 
 import pytest
-from django.db import connection, connections, transaction
+from django.db import OperationalError, connection, connections, transaction
+from psycopg.errors import DeadlockDetected
 
 from deliveries.erasure import forget_deliveries
 from deliveries.models import Delivery
 from deliveries.states import Status
-from notifications import suspects
+from notifications import services, suspects
 from notifications.digests import claims as digest_claims
 from notifications.digests import closing, windows
 from notifications.digests.claims import claim_digests
 from notifications.holds import claims as hold_claims
 from notifications.holds.claims import claim_holds
 from notifications.models import Digest, Event, Hold
+from notifications.services import cancel_event
 from tests.conftest import client_for
 from tests.factories import PreferenceFactory, RecipientFactory, TemplateFactory
 from tests.integration.test_digests import GIVEN, LIST, NEXT, NOON, post
@@ -179,30 +181,81 @@ class TestWithoutEvent:
         assert not Hold.objects.exists()
 
 
-@pytest.mark.django_db(transaction=True)
-def test_who_erases_waits_for_who_releases_before_anything_is_locked(api, tenant, drain):
-    """Else the one who erases would hold the delivery, the one who releases its hold, and each wait for the other."""
-    hold(tenant, api, drain, 1)
-    (delivery,) = Delivery.objects.all()
-    erased = threading.Event()
+class TestWhoWaitsForWhom:
+    """Whoever comes second waits before it has locked anything that the first still wants; else they would deadlock."""
 
-    def erase():
-        forget_deliveries(tenant, delivery.user_id)
-        connections.close_all()
-        erased.set()
+    pytestmark = pytest.mark.django_db(transaction=True)
 
-    thread = threading.Thread(target=erase)
-    with transaction.atomic():
-        Hold.objects.select_for_update().get()
+    @staticmethod
+    def meanwhile(work):
+        """Start `work` in a thread, and wait until it waits for this connection, or is done."""
+        done = threading.Event()
+
+        def run():
+            try:
+                work()
+            finally:
+                connections.close_all()
+                done.set()
+
+        thread = threading.Thread(target=run)
         thread.start()
         with connection.cursor() as cursor:
             waits = False
-            while not (waits or erased.is_set()):
+            while not (waits or done.is_set()):
                 cursor.execute(
                     "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid)))"
                 )
                 (waits,) = cursor.fetchone()
-        Delivery.objects.select_for_update(nowait=True).get()
-    thread.join()
-    assert Delivery.objects.get().status == Status.CANCELED
-    assert not Hold.objects.exists()
+        return thread
+
+    def test_who_erases_waits_for_who_releases(self, api, tenant, drain):
+        hold(tenant, api, drain, 1)
+        (delivery,) = Delivery.objects.all()
+        with transaction.atomic():
+            Hold.objects.select_for_update().get()
+            thread = self.meanwhile(lambda: forget_deliveries(tenant, delivery.user_id))
+            Delivery.objects.select_for_update(nowait=True).get()
+        thread.join()
+        assert Delivery.objects.get().status == Status.CANCELED
+        assert not Hold.objects.exists()
+
+    def test_who_cancels_waits_for_who_releases(self, api, tenant, drain):
+        hold(tenant, api, drain, 2)
+        first, second = Delivery.objects.order_by("id")
+        # The other way round in the index by which the event's deliveries are found.
+        Delivery.objects.filter(pk=first.pk).update(event_id="one", user_id="b")
+        Delivery.objects.filter(pk=second.pk).update(event_id="one", user_id="a")
+        with transaction.atomic():
+            Delivery.objects.select_for_update().get(pk=first.pk)
+            thread = self.meanwhile(lambda: cancel_event(tenant=tenant, event_id="one"))
+            Delivery.objects.select_for_update(nowait=True).get(pk=second.pk)
+        thread.join()
+        assert set(Delivery.objects.values_list("status", flat=True)) == {Status.CANCELED}
+
+    def test_what_lost_a_deadlock_is_done_again(self, api, tenant, drain, monkeypatch):
+        hold(tenant, api, drain, 1)
+        event_id = Delivery.objects.get().event_id
+        cancel, calls = services._cancel, []
+
+        def lose_twice(parameters):
+            calls.append(1)
+            if len(calls) < 3:
+                raise OperationalError from DeadlockDetected()
+            return cancel(parameters)
+
+        monkeypatch.setattr(services, "_cancel", lose_twice)
+        assert api.delete(f"/api/events/{event_id}").json()["canceledDeliveries"] == 1
+
+    def test_but_not_for_ever(self, api, tenant, drain, monkeypatch):
+        hold(tenant, api, drain, 1)
+        calls = []
+
+        def lose(parameters):
+            calls.append(1)
+            raise OperationalError from DeadlockDetected()
+
+        monkeypatch.setattr(services, "_cancel", lose)
+        event_id = Delivery.objects.get().event_id
+        assert api.delete(f"/api/events/{event_id}").status_code == 503
+        assert len(calls) == 3
