@@ -20,6 +20,7 @@ from notifications.digests.plans import plan_for, window_at
 from notifications.limits.asking import REASONS, asked_of, limits_on, sentence
 from notifications.limits.counting import Answer, take_places
 from notifications.limits.models import Excess
+from notifications.spacing import distance_of
 from notifications.wire import DIGEST, ESCALATION, EXPIRED, Chunk, Target, TenantFacts, Verdict, Work
 from preferences.quiet_hours import quiet_until, read
 from preferences.resolver import Decision, Question, quiet_hours_for, resolve
@@ -191,10 +192,10 @@ class _Case:
             return ALREADY_REACHED, {"why": f"An earlier channel reached the recipient: {how}."}
         return "", None
 
-    def _decision(self) -> Decision:
+    def _decision(self, channel: Channel | None = None) -> Decision:
         work = self.work
         question = Question(
-            channel=self.wanted.channel,
+            channel=channel or self.wanted.channel,
             event_type=work.event_type,
             category=work.category,
             required=work.required,
@@ -220,15 +221,26 @@ class _Case:
         return msgspec.structs.replace(self._verdict(DIGEST, explanation), window=window)
 
     def _unless_quiet(self, decision: Decision) -> Verdict:
+        until, level = (None, "") if self.is_urgent else self._quiet_until(decision, self.gates.now)
+        if until is None:
+            return self._verdict("", None)
+        if self.step:
+            until += distance_of(
+                self.step,
+                self.work.options.escalation,
+                began_at=self.target.held.past[0].since if self.target.held and self.target.held.past else self.gates.now,
+                until=until,
+                quiet_until=lambda channel, moment: self._quiet_until(self._decision(channel), moment)[0],
+            )
+        rule = decision.rung.id if decision.rung and level == decision.level else None
+        why = f"In the recipient's quiet hours; it waits until {written_utc(until)}."
+        return self._verdict(QUIET_HOURS, {"rule": rule, "level": level, "value": True, "why": why}, until=until)
+
+    def _quiet_until(self, decision: Decision, moment: datetime) -> tuple[datetime | None, str]:
+        """When quiet hours end that hold a moment, and the level that says so."""
         contact = self.target.contact
         hours, level = quiet_hours_for(decision, user=read(contact.quiet_hours), tenant=read(self.tenant.quiet_hours))
-        if hours and not self.is_urgent:
-            until = quiet_until(hours, timezone=contact.timezone or self.tenant.timezone, now=self.gates.now)
-            if until is not None:
-                rule = decision.rung.id if decision.rung and level == decision.level else None
-                why = f"The recipient's quiet hours last until {written_utc(until)}."
-                return self._verdict(QUIET_HOURS, {"rule": rule, "level": level, "value": True, "why": why}, until=until)
-        return self._verdict("", None)
+        return quiet_until(hours, timezone=contact.timezone or self.tenant.timezone, now=moment), level
 
     def _verdict(self, reason: str, explanation: dict[str, Any] | None, *, until: datetime | None = None) -> Verdict:
         expires_at = self.work.expires_at
