@@ -185,16 +185,14 @@ WHERE {_STILL_HELD}
 
 def fail_held(*, delivery_ids: Collection[UUID], reason: str, error: str) -> None:
     """Let held deliveries fail, in the caller's transaction."""
+    parameters: dict[str, Any] = {
+        "id": uuid_array(delivery_ids),
+        "failed": Status.FAILED.value,
+        "reason": reason,
+        "error": error,
+    }
     with connection.cursor() as cursor:
-        cursor.execute(
-            _FAIL_HELD,
-            {
-                "id": uuid_array(delivery_ids),
-                "failed": Status.FAILED.value,
-                "reason": reason,
-                "error": error,
-            },
-        )
+        cursor.execute(_FAIL_HELD, parameters)
 
 
 class Recorded(msgspec.Struct, frozen=True, gc=False):
