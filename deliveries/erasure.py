@@ -93,7 +93,7 @@ _FORGET_REPORTS: Final = "UPDATE deliveries_receipt SET response = '' WHERE deli
 def forget_deliveries(tenant: Tenant, user_id: str) -> bool:
     """Erase the user from up to `BATCH` deliveries, with their attempts, receipts and events; whether there were any.
 
-    Events are locked before deliveries, as everywhere.
+    Events are locked before deliveries, and so is what else is kept of a delivery, as everywhere.
     """
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_BATCH_OF_USER, [tenant.pk, user_id, BATCH])
@@ -104,9 +104,9 @@ def forget_deliveries(tenant: Tenant, user_id: str) -> bool:
         cursor.execute(_OF_NOBODY_ELSE, [sorted({event_id for _, event_id in found}), tenant.pk, user_id])
         for erase in _contents_erasers:
             erase(tenant.pk, [event_id for (event_id,) in cursor.fetchall()])
-        cursor.execute(_FORGET, _parameters(tenant, user_id, ids))
         for forget in _rows_erasers:
             forget(ids)
+        cursor.execute(_FORGET, _parameters(tenant, user_id, ids))
         # Statements of their own, so that they see what a worker recorded while its rows were waited for.
         cursor.execute(_FORGET_ANSWERS, [ids])
         cursor.execute(_FORGET_REPORTS, [ids])

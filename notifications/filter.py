@@ -18,9 +18,8 @@ import msgspec
 
 from deliveries.reached import PersonKey, reached
 from notifications.digests.plans import plan_for, window_at
-from notifications.limits.asking import REASONS, asked_of, limits_on, sentence
-from notifications.limits.counting import Answer, take_places
-from notifications.limits.models import Excess
+from notifications.limits.gate import ask_limits
+from notifications.spacing import distance_of
 from notifications.wire import DIGEST, ESCALATION, EXPIRED, Chunk, Target, TenantFacts, Verdict, Work
 from preferences.quiet_hours import quiet_until, read
 from preferences.resolver import Decision, Ladder, Question, quiet_hours_for, resolve
@@ -47,7 +46,7 @@ def decide(chunk: Chunk, *, now: datetime) -> Chunk:
     gates = _gates(chunk, wanted, now)
     chunk.verdicts = [_verdict(chunk, one, gates) for one in wanted]
     _advance(chunk, wanted, gates)
-    _limit(chunk, now)
+    ask_limits(chunk, now=now)
     return chunk
 
 
@@ -201,10 +200,12 @@ class _Case(msgspec.Struct, frozen=True, gc=False):  # not a dataclass, which ta
             return ALREADY_REACHED, {"why": f"An earlier channel reached the recipient: {how}."}
         return "", None
 
-    def _decision(self) -> Decision:
+    def _decision(self, channel: Channel | None = None) -> Decision:
         work = self.work
         ladder = self.gates.ladders.of(work.tenant_id, self.target.contact.user_id)
-        question, decision = _asked(self.wanted.channel, work.event_type, work.category, work.required, work.default_enabled)
+        question, decision = _asked(
+            channel or self.wanted.channel, work.event_type, work.category, work.required, work.default_enabled
+        )
         return resolve(question, ladder) if ladder.user or ladder.tenant else decision
 
     def _is_digest_of_wanted(self, decision: Decision) -> bool:
@@ -231,18 +232,29 @@ class _Case(msgspec.Struct, frozen=True, gc=False):  # not a dataclass, which ta
         return msgspec.structs.replace(self._verdict(DIGEST, explanation), window=window)
 
     def _unless_quiet(self, decision: Decision) -> Verdict:
+        until, level = (None, "") if self.is_urgent else self._quiet_until(decision, self.gates.now)
+        if until is None:
+            return self._verdict("", None)
+        if self.step:
+            until += distance_of(
+                self.step,
+                self.work.options.escalation,
+                began_at=self.target.held.past[0].since if self.target.held and self.target.held.past else self.gates.now,
+                until=until,
+                quiet_until=lambda channel, moment: self._quiet_until(self._decision(channel), moment)[0],
+            )
+        rule = decision.rung.id if decision.rung and level == decision.level else None
+        why = f"In the recipient's quiet hours; it waits until {written_utc(until)}."
+        return self._verdict(QUIET_HOURS, {"rule": rule, "level": level, "value": True, "why": why}, until=until)
+
+    def _quiet_until(self, decision: Decision, moment: datetime) -> tuple[datetime | None, str]:
+        """When quiet hours end that hold a moment, and the level that says so."""
         contact = self.target.contact
         user, tenant = contact.quiet_hours, self.tenant.quiet_hours
         if not (user or tenant or decision.rung):
-            return self._verdict("", None)
+            return None, ""
         hours, level = quiet_hours_for(decision, user=read(user), tenant=read(tenant))
-        if hours and not self.is_urgent:
-            until = quiet_until(hours, timezone=contact.timezone or self.tenant.timezone, now=self.gates.now)
-            if until is not None:
-                rule = decision.rung.id if decision.rung and level == decision.level else None
-                why = f"The recipient's quiet hours last until {written_utc(until)}."
-                return self._verdict(QUIET_HOURS, {"rule": rule, "level": level, "value": True, "why": why}, until=until)
-        return self._verdict("", None)
+        return quiet_until(hours, timezone=contact.timezone or self.tenant.timezone, now=moment), level
 
     def _verdict(self, reason: str, explanation: dict[str, Any] | None, *, until: datetime | None = None) -> Verdict:
         expires_at = self.work.expires_at
@@ -271,45 +283,3 @@ def _advance(chunk: Chunk, wanted: Sequence[_Wanted], gates: _Gates) -> None:
                 verdict = chunk.verdicts[index] = _verdict(chunk, wanted[index], gates, later=max(later, timedelta()))
             if verdict.reason and verdict.until is None and verdict.window is None and step + 1 < len(escalation):
                 sooner = timedelta(seconds=escalation[step + 1].after_s)
-
-
-def _limit(chunk: Chunk, now: datetime) -> None:
-    """Ask the limits about all that may be sent, in one trip, and change the verdicts that they change."""
-    if not any(tenant.limits for tenant in chunk.tenants.values()):
-        return
-    asked, places = [], []
-    for index, verdict in enumerate(chunk.verdicts):
-        if not verdict.reason:
-            target = chunk.targets[verdict.target]
-            work = chunk.works[target.work]
-            recipient = target.contact.user_id or " ".join(verdict.addresses)
-            priority = work.priority if target.priority is None else target.priority
-            passes = work.required or priority == Priority.URGENT
-            if (one := asked_of(work, chunk.tenants[work.tenant_id], verdict, recipient, passes=passes)) is not None:
-                asked.append(one)
-                places.append(index)
-    for index, answer in zip(places, take_places(asked, now=now), strict=True):
-        if answer.excess is not None:
-            chunk.verdicts[index] = _limited(chunk, chunk.verdicts[index], answer, now)
-
-
-def _limited(chunk: Chunk, verdict: Verdict, answer: Answer, now: datetime) -> Verdict:
-    assert answer.excess is not None
-    target = chunk.targets[verdict.target]
-    work = chunk.works[target.work]
-    tenant = chunk.tenants[work.tenant_id]
-    limit = limits_on(tenant.limits, work.event_type, work.category, verdict.channel)[answer.decided_by]
-    explanation = {
-        "rule": str(limit.id),
-        "level": "limit",
-        "value": answer.excess is not Excess.SUPPRESS,
-        "why": sentence(limit, work, verdict, answer.excess),
-    }
-    limited = msgspec.structs.replace(verdict, reason=REASONS[answer.excess], explanation=explanation)
-    if answer.excess is Excess.DIGEST:
-        plan = plan_for(tenant.schedules, work.event_type, work.category, verdict.channel)
-        window = window_at(plan, timezone=target.contact.timezone or tenant.timezone, now=now)
-        return msgspec.structs.replace(limited, window=window)
-    if answer.until is not None and work.expires_at is not None:
-        return msgspec.structs.replace(limited, until=min(answer.until, work.expires_at))
-    return msgspec.structs.replace(limited, until=answer.until)

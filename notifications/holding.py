@@ -13,7 +13,7 @@ from deliveries.services import NewDelivery
 from deliveries.states import Status
 from notifications.digests.windows import DigestKey, Wanted, open_digests
 from notifications.holds.services import NewHold, Note, keep
-from notifications.wire import Chunk, Past, Target, Verdict
+from notifications.wire import Chunk, Past, Target, Verdict, Work
 
 
 class Row(NamedTuple):
@@ -63,20 +63,21 @@ def hold(chunk: Chunk, rows: Sequence[Row], *, now: datetime) -> None:
 
 
 def _hold(chunk: Chunk, row: Row, now: datetime) -> NewHold:
+    work = chunk.works[row.target.work]
     return NewHold(
         delivery_id=row.delivery.id,
         tenant_id=row.delivery.tenant_id,
-        event=chunk.works[row.target.work].id,
+        event=work.id,
         channel=row.delivery.channel,
         priority=row.delivery.priority,
         due_at=row.verdict.until if row.digest_id is None else None,
         digest_id=row.digest_id,
         step=row.verdict.step,
-        target=msgspec.json.encode(_note(row, now)).decode(),
+        target=msgspec.json.encode(_note(row, work, now)).decode(),
     )
 
 
-def _note(row: Row, now: datetime) -> Note:
+def _note(row: Row, work: Work, now: datetime) -> Note:
     target, until = row.target, row.delivery.next_attempt_at
     past = target.held.past if target.held else ()
     return Note(
@@ -85,6 +86,7 @@ def _note(row: Row, now: datetime) -> Note:
         delivery=target.delivery,
         template=target.template,
         past=(*past, Past(row.verdict.reason, now, until or now)),
+        size=len(work.data) if row.verdict.window else 0,
     )
 
 

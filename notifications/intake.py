@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import zoneinfo
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -156,15 +157,22 @@ class NewEvent(Struct, frozen=True):
     content_hash: bytes
 
 
+_OUR_OWN = re.compile(r"(?:digest|heartbeat)-[0-9a-f]{8}-[0-9a-f]{4}-")
+"""Events that the service raises itself: nobody else may take their place."""
 _encoder = msgspec.json.Encoder(order="sorted")
 _PRIORITIES = {priority.label: priority.value for priority in Priority}
 _CHANNELS = {str(channel.label): channel.value for channel in Channel}
 
 
-def read_event(body: bytes | msgspec.Raw, *, now: datetime) -> NewEvent:
-    """Decode and check one event, in either form; raises StructError naming every faulty field."""
+def read_event(body: bytes | msgspec.Raw, *, now: datetime, is_our_own: bool = False) -> NewEvent:
+    """Decode and check one event, in either form; raises StructError naming every faulty field.
+
+    `is_our_own`: the service raises it itself, under an id that no client may take.
+    """
     event = _decode(body)
     errors = list(_faults(event, now))
+    if event.event_id is not None and not is_our_own and _OUR_OWN.match(event.event_id):
+        errors.append(FieldError("eventId", "reserved", "Ids that begin so are those of digests and heartbeats."))
     if errors:
         raise StructError(errors)
     return _prepare(event)

@@ -17,6 +17,7 @@ from notifications.limits.models import MOST_LIMITS, Limit
 from notifications.models import EventStatus, Rule
 from notifications.rules import MOST_RULES
 from tenants.columns import columns_of
+from tenants.database.deadlocks import again_after_deadlock
 from tenants.http.problems import Conflict
 from tenants.models import Tenant
 
@@ -110,10 +111,18 @@ def cancel_event(*, tenant: Tenant, event_id: str) -> Canceled:
         "accepted": EventStatus.ACCEPTED.value,
         "now": clock(),
     }
+
+    def cancel() -> Canceled:
+        return _cancel(parameters)
+
+    return again_after_deadlock(cancel)
+
+
+def _cancel(parameters: dict[str, Any]) -> Canceled:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(_CANCEL, parameters)
         stopped = cursor.rowcount == 1
-        withdrawn = deliveries.cancel_event_deliveries(tenant_id=tenant.pk, event_id=event_id)
+        withdrawn = deliveries.cancel_event_deliveries(tenant_id=parameters["tenant_id"], event_id=parameters["event_id"])
     return Canceled(stopped, withdrawn)
 
 

@@ -118,10 +118,9 @@ def close_digests() -> None:
     """Answer the bell: close digests whose time has come, and raise the events that carry their messages."""
     bells.answer_digests()
     claim = claim_digests(now=clock())
-    digests, gave_back = digest_leases.triage(claim.digests, lease_id=claim.lease_id, now=clock())
-    if claim.more or gave_back:
+    if claim.more:
         bells.ring_digests(again=True)
-    if digests:
+    if digests := digest_leases.triage(claim, now=clock()):
         for part in closing.parts(digests):
             _close_digests(claim, part)
 
@@ -134,7 +133,8 @@ def _close_digests(claim: DigestClaim, digests: list[ClaimedDigest]) -> None:
         raise
     except Exception as error:  # noqa: BLE001 - as above
         if len(digests) == 1:
-            digest_leases.give_up(digests[0], lease_id=claim.lease_id, error=hold_leases.in_words(error), now=clock())
+            error_text = hold_leases.in_words(error)
+            digest_leases.give_up(digests[0], lease_id=claim.lease_id, error=error_text, now=clock())
             return
         logger.warning("chunk_halved", stage="close_digests", digests=len(digests), error=type(error).__name__)
         middle = len(digests) // 2

@@ -79,6 +79,9 @@ class EmbeddedPostgres(EmbeddedServer):
             "max_connections": "200",
             "shared_buffers": "256MB",
             "max_wal_size": "4GB",
+            # Statements and their details hold what messages say, addresses, and links that speak for people.
+            "log_min_error_statement": "panic",
+            "log_error_verbosity": "terse",
             "log_timezone": "UTC",
             "timezone": "UTC",
         }

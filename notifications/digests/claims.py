@@ -14,6 +14,7 @@ from django.db import connection
 from notifications.claims import claimed_event
 from notifications.holds.claims import ClaimedHold
 from notifications.holds.services import Note
+from notifications.suspects import CHOSEN, parameters
 from notifications.taking import is_due, take_up
 from notifications.wire import Held
 from tenants.columns import uuid_array
@@ -23,33 +24,34 @@ CHUNK = 200
 """Digests taken up at once."""
 PAGE = 1000
 """Items read at once."""
+MOST_ITEMS = 20_000
+"""Of the digests in a claim, and one digest's more: a few seconds' work, so that it ends well within its time limit."""
 MAX_ATTEMPTS = 5
-"""Times a digest may be taken up without coming to an end before what it holds fails."""
-SUSPECT_AFTER = 2
-"""Times after which it is closed alone: it may be what brings its workers down."""
+"""Times a digest may be taken up without coming to an end before what it has collected fails."""
 
 _WAITING = waiting_sql("notifications_digest", "finished_at IS NULL")
 
 # From `closed_at` on nothing joins it: an item that comes at this moment waits for the row, and then opens the next digest.
-_CLAIM = """
-WITH chosen AS (
-    SELECT picked.id
-    FROM unnest(%(priorities)s::smallint[], %(tenants)s::int[], %(shares)s::int[]) AS pair (priority, tenant_id, share),
+_CLAIM = f"""
+WITH waiting AS (
+    SELECT picked.*, pair.turn, pair.priority
+    FROM unnest(%(priorities)s::smallint[], %(tenants)s::int[], %(shares)s::int[])
+        WITH ORDINALITY AS pair (priority, tenant_id, share, turn),
     LATERAL (
-        SELECT g.id FROM notifications_digest g
+        SELECT g.id, g.due_at, g.item_count AS size, g.attempt_count FROM notifications_digest g
         WHERE g.finished_at IS NULL AND g.priority = pair.priority AND g.tenant_id = pair.tenant_id AND g.due_at <= %(now)s
           AND (g.lease_until IS NULL OR g.lease_until < %(now)s)
         ORDER BY g.due_at LIMIT pair.share
         FOR UPDATE SKIP LOCKED
     ) picked
-)
+), chosen AS ({CHOSEN})
 UPDATE notifications_digest g
 SET closed_at = COALESCE(g.closed_at, %(now)s), lease_until = %(lease_until)s, lease_id = %(lease_id)s,
     attempt_count = g.attempt_count + 1
 WHERE g.id = ANY(ARRAY(SELECT id FROM chosen))
 RETURNING g.id, g.tenant_id, g.user_id, g.channel, g.digest_key, g.sandbox, g.priority, g.template, g.most_items, g.opened_at,
     g.closed_at, g.attempt_count
-"""
+"""  # noqa: S608 - made of constants
 
 # Items in the order in which they came. Their events' data is read later, for those that are shown.
 _ITEMS = """
@@ -106,8 +108,9 @@ class Item:
 
 def claim_digests(*, now: datetime, limit: int = CHUNK) -> Claim:
     """Close up to `limit` digests that are due to further items, and take them up under a lease."""
-    taken = take_up(_WAITING, _CLAIM, now=now, limit=limit)
-    return Claim(taken.lease_id, [ClaimedDigest(*row) for row in taken.rows], more=taken.more)
+    taken = take_up(_WAITING, _CLAIM, now=now, limit=limit, **parameters(most=MOST_ITEMS))
+    more = taken.more or len(taken.rows) < taken.shared_out
+    return Claim(taken.lease_id, [ClaimedDigest(*row) for row in taken.rows], more=more)
 
 
 def items_of(digest_ids: Sequence[UUID], *, page: int = PAGE) -> Iterator[list[Item]]:

@@ -18,13 +18,13 @@ import msgspec
 from django.db import connection, transaction
 from uuid_utils.compat import uuid7
 
-from deliveries.held import Settled, settle_held
+from deliveries.held import Settled, fail_held, settle_held
 from deliveries.states import Status
 from notifications.digests.claims import ClaimedDigest, Item, items_of
 from notifications.digests.leases import lock_ours
 from notifications.filter import decide_items
 from notifications.holds.release import chunk_of
-from notifications.holds.services import drop_digests
+from notifications.holds.services import EVENT_GONE, WITHOUT_EVENT, drop_digests
 from notifications.options import Options, written_options
 from notifications.wire import DIGEST, EXPIRED, Verdict
 from tenants.columns import columns_of, int_array, text_array, uuid_array
@@ -33,6 +33,8 @@ from tenants.vocabulary import Channel
 
 MOST_BYTES = 256 * 1024
 """Of the data of the items that are shown; those beyond it are counted."""
+MOST_BYTES_AT_ONCE = 8 * 1024 * 1024
+"""Of the data in a worker at a time, and one digest's more."""
 
 
 MOST_AT_ONCE = 10_000
@@ -140,9 +142,10 @@ def close(digests: Sequence[ClaimedDigest], *, lease_id: UUID, now: datetime) ->
     with transaction.atomic():
         ours = [digest for digest in digests if digest.id in lock_ours(list(asked), lease_id)]
         rows = [one.settled(event_id_of(digest)) for digest in ours for one in asked[digest.id]]
-        rows.sort(key=lambda row: row.id)  # as who cancels an event locks them: one waits for the other, and neither for ever
+        dropped = drop_digests(digest_ids=[digest.id for digest in ours])
+        if gone := set(dropped) - {row.id for row in rows}:  # they were canceled, or their events deleted
+            fail_held(delivery_ids=gone, reason=EVENT_GONE, error=WITHOUT_EVENT)
         settled = settle_held(rows=rows)
-        drop_digests(digest_ids=[digest.id for digest in ours])
         kept = {digest.id: [one.item for one in asked[digest.id] if _is_kept(one, settled.ids)] for digest in ours}
         raised = [digest for digest in ours if kept[digest.id]]
         _raise(raised, kept, now)
@@ -171,12 +174,35 @@ def _is_kept(one: _Asked, settled: Collection[UUID]) -> bool:
 
 
 def _raise(digests: Sequence[ClaimedDigest], kept: Mapping[UUID, Sequence[Item]], now: datetime) -> None:
-    if not digests:
-        return
-    data = _data_of([item for digest in digests for item in kept[digest.id][: digest.most_items]])
-    rows = [_event(digest, kept[digest.id], data) for digest in digests]
-    with connection.cursor() as cursor:
-        cursor.execute(_RAISE, {**columns_of(NewDigestEvent, rows), "now": now})
+    """One statement, or a few if there is much to be shown."""
+    for some in _in_parts(digests, kept):
+        data = _data_of([item for digest in some for item in _shown(digest, kept[digest.id])])
+        rows = [_event(digest, kept[digest.id], data) for digest in some]
+        with connection.cursor() as cursor:
+            cursor.execute(_RAISE, {**columns_of(NewDigestEvent, rows), "now": now})
+
+
+def _in_parts(digests: Sequence[ClaimedDigest], kept: Mapping[UUID, Sequence[Item]]) -> Iterator[list[ClaimedDigest]]:
+    part: list[ClaimedDigest] = []
+    size = 0
+    for digest in digests:
+        part.append(digest)
+        size += sum(item.hold.note.size for item in _shown(digest, kept[digest.id]))
+        if size > MOST_BYTES_AT_ONCE:
+            yield part
+            part, size = [], 0
+    if part:
+        yield part
+
+
+def _shown(digest: ClaimedDigest, items: Sequence[Item]) -> Sequence[Item]:
+    """Those whose data the template gets, `MOST_BYTES` of it: the first in any case."""
+    size = 0
+    for place, item in enumerate(items[: digest.most_items]):
+        size += item.hold.note.size
+        if place and size > MOST_BYTES:
+            return items[:place]
+    return items[: digest.most_items]
 
 
 def _data_of(items: Iterable[Item]) -> dict[UUID, str]:
@@ -211,22 +237,15 @@ def _event(digest: ClaimedDigest, items: Sequence[Item], data: Mapping[UUID, str
 
 def _content(digest: ClaimedDigest, items: Sequence[Item], data: Mapping[UUID, str]) -> dict[str, Any]:
     """What the template gets."""
-    shown: list[dict[str, Any]] = []
-    size = 0
-    for item in items[: digest.most_items]:
-        event = item.hold.event
-        text = data.get(event.id, "{}")
-        size += len(text)
-        if shown and size > MOST_BYTES:
-            break
-        shown.append(
-            {
-                "eventId": event.event_id,
-                "eventType": event.event_type,
-                "createdAt": written_utc(event.created_at),
-                "data": msgspec.Raw(text.encode()),
-            }
-        )
+    shown = [
+        {
+            "eventId": item.hold.event.event_id,
+            "eventType": item.hold.event.event_type,
+            "createdAt": written_utc(item.hold.event.created_at),
+            "data": msgspec.Raw(data.get(item.hold.event.id, "{}").encode()),
+        }
+        for item in _shown(digest, items)
+    ]
     return {
         "items": shown,
         "count": len(items),

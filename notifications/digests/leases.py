@@ -1,21 +1,25 @@
-"""Digests under a lease: which are still ours, giving them back, and giving up what no worker comes to an end with."""
+"""Giving digests back, and giving up those that come to no end."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import structlog
 from django.db import connection, transaction
+from django.utils.timezone import now as clock
 
 from deliveries.held import fail_held
-from notifications.digests.claims import MAX_ATTEMPTS, SUSPECT_AFTER, ClaimedDigest
+from deliveries.patience import patiently
+from notifications.digests.claims import MAX_ATTEMPTS, Claim, ClaimedDigest
 from notifications.holds.leases import POISON
 from notifications.holds.services import drop_digests
 from tenants.columns import uuid_array
 
 logger = structlog.get_logger(__name__)
+
+_PATIENCE = timedelta(seconds=10)
 
 
 def lock_ours(digest_ids: Sequence[UUID], lease_id: UUID) -> set[UUID]:
@@ -29,8 +33,17 @@ def lock_ours(digest_ids: Sequence[UUID], lease_id: UUID) -> set[UUID]:
         return {row[0] for row in cursor.fetchall()}
 
 
+def triage(claim: Claim, *, now: datetime) -> list[ClaimedDigest]:
+    """What of a claim is worked on; what came to no end too often is given up."""
+    for digest in claim.digests:
+        if digest.attempt_count > MAX_ATTEMPTS:
+            error = f"Its digest was taken up {MAX_ATTEMPTS} times without coming to an end."
+            give_up(digest, lease_id=claim.lease_id, error=error, now=now)
+    return [digest for digest in claim.digests if digest.attempt_count <= MAX_ATTEMPTS]
+
+
 def give_up(digest: ClaimedDigest, *, lease_id: UUID, error: str, now: datetime) -> None:
-    """Let what a digest has collected fail, so that nothing waits for ever. It was never rendered: it cannot be sent again."""
+    """Let what a digest has collected fail, so that nothing waits for ever."""
     with transaction.atomic():
         if not lock_ours([digest.id], lease_id):
             return
@@ -44,24 +57,12 @@ def give_up(digest: ClaimedDigest, *, lease_id: UUID, error: str, now: datetime)
     logger.error("digest_failed", digest_id=str(digest.id), error=error)
 
 
-def triage(digests: Sequence[ClaimedDigest], *, lease_id: UUID, now: datetime) -> tuple[list[ClaimedDigest], bool]:
-    """The digests of a claim to be closed now, and whether others were given back.
-
-    What came to no end too often is given up; what may be at fault is closed alone, so that it takes no others with it.
-    """
-    for worn_out in (one for one in digests if one.attempt_count > MAX_ATTEMPTS):
-        give_up(worn_out, lease_id=lease_id, error=f"Taken up {MAX_ATTEMPTS} times without coming to an end.", now=now)
-    going = [one for one in digests if one.attempt_count <= MAX_ATTEMPTS]
-    suspects = [one for one in going if one.attempt_count > SUSPECT_AFTER]
-    if not suspects or len(going) == 1:
-        return going, False
-    first = max(suspects, key=lambda one: one.attempt_count)
-    give_back([one for one in going if one is not first], lease_id=lease_id)
-    return [first], True
-
-
 def give_back(digests: Sequence[ClaimedDigest], *, lease_id: UUID) -> None:
-    """End our lease on what could not be closed; they stay closed to further items."""
+    """End our lease on what could not be closed; they stay closed to further items. A database that is away is waited for."""
+    patiently(lambda: _give_back(digests, lease_id), until=clock() + _PATIENCE)
+
+
+def _give_back(digests: Sequence[ClaimedDigest], lease_id: UUID) -> None:
     with connection.cursor() as cursor:
         cursor.execute(
             "UPDATE notifications_digest SET lease_until = NULL, lease_id = NULL, attempt_count = attempt_count - 1 "

@@ -91,7 +91,7 @@ class Digest(TenantScopedModel):
     closes_by = models.DateTimeField(help_text="The latest that a sliding window comes to.")
     closed_at = models.DateTimeField(null=True, blank=True, help_text="When it was taken up: nothing joins it any more.")
     finished_at = models.DateTimeField(null=True, blank=True, help_text="When its message was handed to the pipeline.")
-    item_count = models.IntegerField(default=0, help_text="Once finished: what was collected.")
+    item_count = models.IntegerField(default=0, help_text="What was collected; while it is open, canceled ones count.")
     sent_count = models.IntegerField(default=0, help_text="Once finished: of those, what went into the message.")
     event_id = models.CharField(max_length=255, blank=True, help_text="Once finished: the event that carries the message.")
     error = models.TextField(blank=True)

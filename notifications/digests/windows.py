@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from datetime import datetime
 from typing import NamedTuple
@@ -12,6 +13,9 @@ from uuid_utils.compat import uuid7
 
 from notifications.wire import Window
 from tenants.columns import bool_array, int_array, text_array, time_array, uuid_array
+
+MOST_COLLECTED = 20_000
+"""A digest with so many items is due at once: closing it must stay a matter of seconds, and nobody waits for that much."""
 
 
 class DigestKey(NamedTuple):
@@ -44,27 +48,34 @@ INSERT INTO notifications_digest AS old (
     due_at, closes_by, item_count, sent_count, event_id, error, attempt_count
 )
 SELECT id, tenant_id, user_id, address, channel, digest_key, schedule_id, sandbox, priority, template, most_items, %(now)s,
-    due_at, closes_by, 0, 0, '', '', 0
+    due_at, closes_by, item_count, 0, '', '', 0
 FROM unnest(
     %(id)s::uuid[], %(tenant_id)s::int[], %(user_id)s::text[], %(address)s::text[], %(channel)s::smallint[],
     %(digest_key)s::text[], %(schedule_id)s::uuid[], %(sandbox)s::bool[], %(priority)s::smallint[], %(template)s::text[],
-    %(most_items)s::smallint[], %(due_at)s::timestamptz[], %(closes_by)s::timestamptz[]
+    %(most_items)s::smallint[], %(due_at)s::timestamptz[], %(closes_by)s::timestamptz[],
+    %(item_count)s::int[]
 ) AS row (
     id, tenant_id, user_id, address, channel, digest_key, schedule_id, sandbox, priority, template, most_items, due_at,
-    closes_by
+    closes_by, item_count
 )
 ON CONFLICT (tenant_id, user_id, md5(address), channel, digest_key, schedule_id, sandbox) WHERE closed_at IS NULL
 DO UPDATE SET
     priority = LEAST(old.priority, EXCLUDED.priority),
-    due_at = LEAST(GREATEST(old.due_at, EXCLUDED.due_at), old.closes_by)
+    due_at = CASE WHEN old.item_count + EXCLUDED.item_count < %(most_collected)s
+        THEN LEAST(GREATEST(old.due_at, EXCLUDED.due_at), old.closes_by) ELSE LEAST(old.due_at, %(now)s) END,
+    item_count = old.item_count + EXCLUDED.item_count
 RETURNING tenant_id, user_id, address, channel, digest_key, schedule_id, sandbox, id, due_at
 """
 
 
 def open_digests(*, wanted: Collection[Wanted], now: datetime) -> dict[DigestKey, tuple[UUID, datetime]]:
-    """The id of each open digest, made if there is none, and when it is due. They stay locked until the transaction ends."""
+    """The id of each open digest, made if there is none, and when it is due. They stay locked until the transaction ends.
+
+    Each of `wanted` is one item more.
+    """
     if not wanted:
         return {}
+    items = Counter(one.key for one in wanted)
     unique: dict[DigestKey, Wanted] = {}
     for one in wanted:
         known = unique.get(one.key)
@@ -88,6 +99,8 @@ def open_digests(*, wanted: Collection[Wanted], now: datetime) -> dict[DigestKey
                 "most_items": int_array(window.most_items for window in windows),
                 "due_at": time_array(window.due_at for window in windows),
                 "closes_by": time_array(window.closes_by for window in windows),
+                "item_count": int_array(items[key] for key in keys),
+                "most_collected": MOST_COLLECTED,
                 "now": now,
             },
         )

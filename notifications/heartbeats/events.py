@@ -66,7 +66,7 @@ def store_raised(cursor: CursorWrapper, raised: Sequence[Raised], *, now: dateti
 def _event(one: Raised, now: datetime) -> NewEvent:
     event_id = f"heartbeat-{one.key_id}-{one.count}-{one.kind}"
     body = {"eventId": event_id, "eventType": one.event_type, "data": one.data}
-    return read_event(msgspec.json.encode(body), now=now)
+    return read_event(msgspec.json.encode(body), now=now, is_our_own=True)
 
 
 def in_words(moment: datetime | None) -> str | None:

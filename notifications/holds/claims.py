@@ -12,50 +12,45 @@ from django.db import connection, transaction
 
 from deliveries.held import fail_held
 from notifications.claims import ClaimedEvent, claimed_event
-from notifications.holds.services import Note, lift
+from notifications.holds.services import EVENT_GONE, WITHOUT_EVENT, Note, lift
+from notifications.suspects import CHOSEN, parameters
 from notifications.taking import is_due, take_up
 from notifications.wire import Held
 from tenants.columns import uuid_array
 from tenants.turns import waiting_sql
 
-EVENT_GONE = "event_gone"
 CHUNK = 500
 MOST_BYTES = 8 * 1024 * 1024
-"""Of events' data in a claim, as stored, and one event's more: each delivery has a copy of it."""
+"""Of events' data in a claim, and one event's more: each delivery has a copy of it."""
 MAX_ATTEMPTS = 5
 """Times a hold may be taken up without coming to an end before its delivery fails."""
 
 _WAITING = waiting_sql("notifications_hold", "digest_id IS NULL")
 
-# What was taken up repeatedly is taken up alone: it may be what brings its workers down.
-_CLAIM = """
+# Of what is compressed, a little in the table may be much in a worker.
+_CLAIM = f"""
 WITH waiting AS (
-    SELECT picked.delivery_id, picked.size, picked.attempt_count
-    FROM unnest(%(priorities)s::smallint[], %(tenants)s::int[], %(shares)s::int[]) AS pair (priority, tenant_id, share),
+    SELECT picked.*, pair.turn, pair.priority
+    FROM unnest(%(priorities)s::smallint[], %(tenants)s::int[], %(shares)s::int[])
+        WITH ORDINALITY AS pair (priority, tenant_id, share, turn),
     LATERAL (
-        SELECT h.delivery_id, COALESCE(e.size, 0) AS size, h.attempt_count FROM notifications_hold h
+        SELECT h.delivery_id AS id, h.due_at, COALESCE(e.size, 0) AS size, h.attempt_count FROM notifications_hold h
         LEFT JOIN LATERAL (
-            SELECT pg_column_size(data) AS size FROM notifications_event WHERE id = h.event LIMIT 1
+            SELECT CASE WHEN pg_column_compression(data) IS NULL THEN pg_column_size(data) ELSE octet_length(data::text) END
+                AS size
+            FROM notifications_event WHERE id = h.event LIMIT 1
         ) e ON true
         WHERE h.digest_id IS NULL AND h.priority = pair.priority AND h.tenant_id = pair.tenant_id AND h.due_at <= %(now)s
           AND (h.lease_until IS NULL OR h.lease_until < %(now)s)
         ORDER BY h.due_at LIMIT pair.share
         FOR UPDATE OF h SKIP LOCKED
     ) picked
-), chosen AS (
-    SELECT delivery_id FROM (
-        SELECT delivery_id, size, sum(size) OVER (ORDER BY attempt_count DESC ROWS UNBOUNDED PRECEDING) AS total,
-            attempt_count, row_number() OVER (ORDER BY attempt_count DESC) AS place, max(attempt_count) OVER () AS most
-        FROM waiting
-    ) summed
-    WHERE total - size < %(most_bytes)s AND (most < %(suspect_after)s OR place = 1)
-)
+), chosen AS ({CHOSEN})
 UPDATE notifications_hold h
 SET lease_until = %(lease_until)s, lease_id = %(lease_id)s, attempt_count = h.attempt_count + 1
-WHERE h.delivery_id = ANY(ARRAY(SELECT delivery_id FROM chosen))
+WHERE h.delivery_id = ANY(ARRAY(SELECT id FROM chosen))
 RETURNING h.delivery_id
-"""
-_SUSPECT_AFTER = 2
+"""  # noqa: S608 - made of constants
 
 # `ANY` and `LIMIT 1`: looked up by their ids, whatever the planner thinks of the tables.
 _READ = """
@@ -98,7 +93,7 @@ class Claim:
 
 def claim_holds(*, now: datetime, limit: int = CHUNK) -> Claim:
     """Take up to `limit` held deliveries that are due under a lease."""
-    taken = take_up(_WAITING, _CLAIM, now=now, limit=limit, most_bytes=MOST_BYTES, suspect_after=_SUSPECT_AFTER)
+    taken = take_up(_WAITING, _CLAIM, now=now, limit=limit, **parameters(most=MOST_BYTES))
     ids = {row[0] for row in taken.rows}
     if not ids:
         return Claim(taken.lease_id, [], more=taken.more)
@@ -112,9 +107,8 @@ def claim_holds(*, now: datetime, limit: int = CHUNK) -> Claim:
 
 @transaction.atomic
 def _drop(delivery_ids: set[UUID], lease_id: UUID) -> None:
-    """Of deliveries that were canceled while they were held; or whose event is gone, and which would wait for ever."""
-    lifted = lift(delivery_ids=delivery_ids, lease_id=lease_id)
-    fail_held(delivery_ids=lifted, reason=EVENT_GONE, error="The event it was for is gone.")
+    """Of deliveries that were canceled while they were held; those whose event is gone fail."""
+    fail_held(delivery_ids=lift(delivery_ids=delivery_ids, lease_id=lease_id), reason=EVENT_GONE, error=WITHOUT_EVENT)
 
 
 def _claimed(row: tuple[Any, ...]) -> ClaimedHold:

@@ -39,7 +39,7 @@ def _give_back(delivery_ids: Sequence[UUID], lease_id: UUID) -> None:
 
 
 def fail(delivery_ids: Sequence[UUID], lease_id: UUID, error: str) -> None:
-    """Let deliveries fail that a stage cannot digest. They were never rendered: they cannot be sent again."""
+    """Let deliveries fail that a stage cannot digest. Sent again, they are asked about and rendered anew."""
     with transaction.atomic():
         fail_held(delivery_ids=lift(delivery_ids=delivery_ids, lease_id=lease_id), reason=POISON, error=error)
     logger.error("held_deliveries_failed", delivery_ids=[str(one) for one in delivery_ids], error=error)

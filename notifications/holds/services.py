@@ -13,6 +13,9 @@ from django.db import connection
 from notifications.wire import Past
 from tenants.columns import columns_of, int_array, text_array, uuid_array
 
+EVENT_GONE = "event_gone"
+WITHOUT_EVENT = "Its event was deleted while it was held."
+
 
 class Note(msgspec.Struct, frozen=True, omit_defaults=True):
     """What `filter` and `route` have to know again of a held delivery's target: the JSON of `Hold.target`."""
@@ -23,6 +26,8 @@ class Note(msgspec.Struct, frozen=True, omit_defaults=True):
     template: str = ""
     past: tuple[Past, ...] = ()
     """Every time that it was held, this one included."""
+    size: int = 0
+    """Of what is collected: characters of its event's data, so that a digest reads no more of them than it shows."""
 
 
 class NewHold(msgspec.Struct, frozen=True, gc=False):
@@ -60,11 +65,19 @@ def keep(*, holds: Sequence[NewHold], now: datetime) -> None:
         cursor.execute(_KEEP, {**columns_of(NewHold, holds), "now": now})
 
 
+def _delete(condition: str) -> str:
+    """Holds are locked before their deliveries, and in one order: so who takes them away waits rather than deadlocks."""
+    return f"""
+DELETE FROM notifications_hold WHERE delivery_id = ANY(ARRAY(
+    SELECT delivery_id FROM notifications_hold WHERE {condition} ORDER BY delivery_id FOR UPDATE
+))"""  # noqa: S608 - made of constants
+
+
 def lift(*, delivery_ids: Collection[UUID], lease_id: UUID) -> set[UUID]:
     """Take holds away that are still under our lease, in the transaction in which their deliveries go on; returns which."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "DELETE FROM notifications_hold WHERE delivery_id = ANY(%s::uuid[]) AND lease_id = %s RETURNING delivery_id",
+            _delete("delivery_id = ANY(%s::uuid[]) AND lease_id = %s") + " RETURNING delivery_id",
             [uuid_array(delivery_ids), lease_id],
         )
         return {row[0] for row in cursor.fetchall()}
@@ -73,15 +86,13 @@ def lift(*, delivery_ids: Collection[UUID], lease_id: UUID) -> set[UUID]:
 def forget(delivery_ids: Collection[UUID]) -> None:
     """Take away what is kept of deliveries whose recipient was erased; see `deliveries.erasure`."""
     with connection.cursor() as cursor:
-        cursor.execute("DELETE FROM notifications_hold WHERE delivery_id = ANY(%s::uuid[])", [uuid_array(delivery_ids)])
+        cursor.execute(_delete("delivery_id = ANY(%s::uuid[])"), [uuid_array(delivery_ids)])
 
 
 def drop_digests(*, digest_ids: Collection[UUID]) -> list[UUID]:
     """Take away the holds of all that digests have collected, in the transaction that closes them; returns the deliveries."""
     with connection.cursor() as cursor:
-        cursor.execute(
-            "DELETE FROM notifications_hold WHERE digest_id = ANY(%s::uuid[]) RETURNING delivery_id", [uuid_array(digest_ids)]
-        )
+        cursor.execute(_delete("digest_id = ANY(%s::uuid[])") + " RETURNING delivery_id", [uuid_array(digest_ids)])
         return [row[0] for row in cursor.fetchall()]
 
 

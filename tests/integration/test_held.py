@@ -220,6 +220,35 @@ class TestEscalation:
         drain(LATE + timedelta(seconds=900))
         assert deliveries(event_id)["sms"].reason == "already_reached"
 
+    def test_in_the_morning_steps_keep_their_distance(self, api, ada, drain):
+        quiet(ada)
+        event_id = post(api, channels=None, escalation=self.STEPS)
+        drain(LATE)
+        for seconds in (600, 900):
+            drain(LATE + timedelta(seconds=seconds))
+        waiting = {channel: (one.reason, one.next_attempt_at) for channel, one in deliveries(event_id).items()}
+        assert waiting == {
+            "in_app": ("quiet_hours", MORNING),
+            "push": ("quiet_hours", MORNING + timedelta(seconds=600)),
+            "sms": ("quiet_hours", MORNING + timedelta(seconds=900)),
+        }
+        drain(MORNING)
+        Delivery.objects.filter(event_id=event_id, channel=Channel.IN_APP).update(read_at=now())
+        drain(MORNING + timedelta(seconds=900))
+        assert {deliveries(event_id)[channel].reason for channel in ("push", "sms")} == {"already_reached"}
+
+    def test_a_step_after_one_that_was_not_held_comes_when_quiet_hours_end(self, api, tenant, ada, drain):
+        early = datetime(2031, 7, 1, 19, 55, tzinfo=UTC)
+        quiet(ada)
+        event_id = post(api, channels=None, escalation=self.STEPS)
+        drain(early)
+        Delivery.objects.filter(event_id=event_id, channel=Channel.IN_APP, status=Status.SENT).get()
+        for seconds in (600, 900):
+            drain(early + timedelta(seconds=seconds))
+        found = deliveries(event_id)
+        assert found["push"].next_attempt_at == MORNING
+        assert found["sms"].next_attempt_at == MORNING + timedelta(seconds=300)
+
     def test_where_a_channel_is_refused_the_next_one_does_not_wait(self, api, tenant, ada, drain):
         PreferenceFactory(tenant=tenant, user_id="ada", channel=Channel.IN_APP, enabled=False)
         event_id = post(api, channels=None, escalation=self.STEPS)
@@ -250,6 +279,8 @@ class TestEscalation:
                 "type",
             ),
             ({"digestKey": ""}, "digestKey", "type"),
+            ({"eventId": "digest-01a1ff7d-a3e9-74ac-9dcb-02a80c0cdc59"}, "eventId", "reserved"),
+            ({"eventId": "heartbeat-01a1ff7d-a3e9-74ac-9dcb-02a80c0cdc59-1-missed"}, "eventId", "reserved"),
         ],
     )
     def test_bad_ones_are_named(self, api, event, field, code):

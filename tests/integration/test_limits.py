@@ -127,6 +127,36 @@ class TestCounting:
         assert before is None or metrics.UNLIMITED._value.get() == before + 3
 
 
+class TestVeryManyCounts:
+    """Redis does nothing else while it counts: no call asks for more than so many."""
+
+    def test_parts_say_what_the_whole_would(self, key, monkeypatch):
+        both = [Asked(uuid4().bytes[:12], ask(key)[1] + ask(f"{key}-2", limit=4)[1]) for _ in range(5)]
+        calls = []
+        one_call = counting._ask
+        monkeypatch.setattr(counting, "_ask", lambda messages, now: calls.append(len(messages)) or one_call(messages, now))
+        monkeypatch.setattr(counting, "MOST_COUNTS", 4)
+        answers = take_places(both, now=NOON)
+        assert calls == [2, 2, 1]
+        assert [answer.excess for answer in answers] == [None, None, *[Excess.SUPPRESS] * 3]
+        assert take_places([ask(key)] * 3, now=NOON + timedelta(hours=1)) == [MAY_BE_SENT] * 3
+
+    def test_what_redis_could_not_be_asked_about_passes(self, key, monkeypatch):
+        monkeypatch.setattr(counting, "MOST_COUNTS", 1)
+        one_call, calls = counting._ask, []
+
+        def fail_after_two(messages, now):
+            calls.append(1)
+            if len(calls) > 2:
+                raise redis_py.TimeoutError
+            return one_call(messages, now)
+
+        monkeypatch.setattr(counting, "_ask", fail_after_two)
+        answers = take_places([ask(key, limit=1) for _ in range(5)], now=NOON)
+        assert [answer.excess for answer in answers] == [None, Excess.SUPPRESS, None, None, None]
+        assert len(calls) == 3
+
+
 class TestInThePipeline:
     @pytest.fixture(autouse=True)
     def ada(self, tenant):
@@ -221,13 +251,11 @@ class TestInThePipeline:
             assert [verdict.reason for verdict in decide(chunks[0], now=NOON).verdicts] == [""]
 
     def test_one_trip_for_a_chunk(self, api, tenant, drain, monkeypatch):
-        from notifications import filter as filtering
+        from notifications.limits import gate
 
         LimitFactory(tenant=tenant, count=100)
         calls = []
-        monkeypatch.setattr(
-            filtering, "take_places", lambda asked, now: calls.append(len(asked)) or take_places(asked, now=now)
-        )
+        monkeypatch.setattr(gate, "take_places", lambda asked, now: calls.append(len(asked)) or take_places(asked, now=now))
         for _ in range(10):
             self.post(api)
         drain(NOON)

@@ -9,8 +9,9 @@ import pytest
 import yaml
 
 from config.environment import KNOWN
-from config.stack.paths import PROJECT_DIR
+from config.stack.paths import PROJECT_DIR, stack_paths
 from config.stack.programs import QUICK_QUEUES, SLOW_QUEUES
+from config.stack.servers import EmbeddedPostgres
 
 COMPOSE = yaml.safe_load((PROJECT_DIR / "docker-compose.yml").read_text())
 SERVICES = COMPOSE["services"]
@@ -96,3 +97,10 @@ def test_the_image_gets_every_room_and_nothing_private():
     assert rooms | {"manage.py"} <= allowed
     assert not allowed & {".env", ".local", ".git", "tests"}
     assert all((PROJECT_DIR / Path(path)).exists() for path in allowed)
+
+
+def test_postgresql_keeps_what_messages_say_out_of_its_log(tmp_path):
+    embedded = EmbeddedPostgres(stack_paths(tmp_path)).command()
+    for setting in ("log_min_error_statement=panic", "log_error_verbosity=terse"):
+        assert setting in SERVICES["postgres"]["command"]
+        assert f"--{setting}" in embedded
