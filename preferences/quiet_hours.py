@@ -141,6 +141,14 @@ def of_preference(start: dt.time | None, end: dt.time | None, days: int | None) 
     return None if start is None or end is None else QuietHours(start, end, EVERY_DAY if days is None else days)
 
 
+def in_preference(hours: QuietHours | None) -> dict[str, Any]:
+    """The columns in which a preference says so; the inverse of `of_preference`."""
+    if hours is None or not hours.days:
+        return {"quiet_hours_start": None, "quiet_hours_end": None, "quiet_hours_days": None if hours is None else 0}
+    days = None if hours.days == EVERY_DAY else hours.days
+    return {"quiet_hours_start": hours.start, "quiet_hours_end": hours.end, "quiet_hours_days": days}
+
+
 def days_of(names: Collection[str]) -> int:
     """Names of `DAYS` as bits."""
     return sum(1 << DAYS.index(name) for name in set(names))

@@ -29,7 +29,7 @@ from preferences.fields import (
 )
 from preferences.models import DeliveryMode, Recipient, Suppression
 from preferences.quiet_fields import DaysField, WindowsField
-from preferences.quiet_hours import EVERY_DAY, QuietHours, written
+from preferences.quiet_hours import written
 from preferences.quiet_now import Quiet
 from preferences.services import RecipientData
 from tenants.http.problems import FieldError, InvalidRequest, field_errors
@@ -232,14 +232,6 @@ def shown_quiet(quiet: Quiet) -> dict[str, Any]:
         "level": quiet.level or None,
         "quiet_until": quiet.until,
     }
-
-
-def shown_hours(hours: QuietHours | None) -> dict[str, Any]:
-    """What a preference says of quiet hours, in its own three fields."""
-    if hours is None or not hours.days:
-        return {"quiet_hours_start": None, "quiet_hours_end": None, "quiet_hours_days": None if hours is None else 0}
-    days = None if hours.days == EVERY_DAY else hours.days
-    return {"quiet_hours_start": hours.start, "quiet_hours_end": hours.end, "quiet_hours_days": days}
 
 
 class DecidedSerializer(CamelSerializer):

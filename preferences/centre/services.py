@@ -16,6 +16,7 @@ from preferences.centre.links import UnsubscribeLink
 from preferences.choices import LONGEST_LADDER
 from preferences.errors import LadderFullError
 from preferences.models import Preference, PreferenceSource, Suppression
+from preferences.quiet_hours import in_preference
 from preferences.resolver import Ladder, Place, Rung
 from preferences.selectors import preference_ladders, suppressed
 from preferences.services import NewSuppression, add_suppressions
@@ -48,7 +49,7 @@ def apply_changes(
         [_row(tenant, user_id, place, rung, source) for place, rung in ordered],
         update_conflicts=True,
         unique_fields=["tenant", "user_id", "channel", "event_type", "category"],
-        update_fields=["enabled", "quiet_hours_start", "quiet_hours_end", "delivery", "source", "updated_at"],
+        update_fields=["enabled", *in_preference(None), "delivery", "source", "updated_at"],
     )
     if most is not None and own.count() > most:
         raise LadderFullError(f"There are {most} preferences already; remove some first.")
@@ -128,7 +129,6 @@ def _at(place: Place) -> Q:
 
 def _row(tenant: Tenant, user_id: str, place: Place, rung: Rung, source: PreferenceSource) -> Preference:
     channel, event_type, category = place
-    hours = rung.quiet_hours
     return Preference(
         tenant=tenant,
         user_id=user_id,
@@ -136,8 +136,7 @@ def _row(tenant: Tenant, user_id: str, place: Place, rung: Rung, source: Prefere
         event_type=event_type,
         category=category,
         enabled=rung.enabled,
-        quiet_hours_start=hours.start if hours else None,
-        quiet_hours_end=hours.end if hours else None,
+        **in_preference(rung.quiet_hours),
         delivery=rung.delivery,
         source=source.value,
     )

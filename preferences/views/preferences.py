@@ -18,6 +18,7 @@ from preferences import choices, selectors
 from preferences.errors import BadQuietHoursError, LadderFullError
 from preferences.models import Preference
 from preferences.queries import ExplainQuery, UserQuery, name_in_path, whose
+from preferences.quiet_hours import in_preference
 from preferences.quiet_now import contact_of, quiet_of
 from preferences.resolver import Decision
 from preferences.serializers import (
@@ -25,7 +26,6 @@ from preferences.serializers import (
     ExplanationSerializer,
     PreferencePatch,
     PreferenceSerializer,
-    shown_hours,
     shown_quiet,
 )
 from tenants.http.problems import Conflict, InvalidRequest, camel
@@ -162,7 +162,7 @@ def _decided(user_id: str, decision: Decision) -> dict[str, Any]:
         "channel": question.channel,
         "event_type": question.event_type,
         "category": question.category,
-        **shown_hours(decision.quiet_hours),
+        **in_preference(decision.quiet_hours),
         "delivery": decision.delivery,
         "level": decision.level,
         "rule": decision.rung.id if decision.rung else None,

@@ -1,7 +1,7 @@
 """The page on which recipients choose: what it shows, what saving it writes, and who may."""
 
 import re
-from datetime import timedelta
+from datetime import time, timedelta
 
 import msgspec
 import pytest
@@ -110,6 +110,26 @@ def test_saving_writes_what_was_changed_and_nothing_else(tenant, ada, types, bro
     response = browser.post(path, opened(browser, path))
     assert response["Location"].endswith("?unchanged")
     assert set(Preference.objects.values_list("id", "updated_at")) == before
+
+
+@pytest.mark.parametrize(
+    "hours",
+    [
+        {"quiet_hours_days": 0},
+        {"quiet_hours_start": time(22), "quiet_hours_end": time(7), "quiet_hours_days": 0b0011111},
+        {"quiet_hours_start": time(22), "quiet_hours_end": time(7)},
+    ],
+)
+def test_a_choice_keeps_the_quiet_hours_that_it_was_under(tenant, ada, types, browser, path, hours):
+    general = PreferenceFactory(tenant=tenant, user_id="ada", **hours)
+    before = ladder_of(tenant, "ada").user[None, "", ""].quiet_hours
+    assert before is not None
+    form = opened(browser, path)
+    form["on"].remove("email t:bill")
+    assert browser.post(path, form).status_code == 303
+    ladder = ladder_of(tenant, "ada").user
+    assert (ladder[Channel.EMAIL, "bill", ""].enabled, ladder[Channel.EMAIL, "bill", ""].quiet_hours) == (False, before)
+    assert ladder[None, "", ""].id == str(general.pk)
 
 
 def test_a_page_left_open_undoes_nothing_that_happened_since(tenant, ada, types, browser, path):
