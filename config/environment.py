@@ -145,7 +145,7 @@ def parse(source: Mapping[str, str], *, stack: StackPaths) -> Environment:
         webhook_allowed_networks=_networks(source),
         backlog_limit=_number(source, "BACKLOG_LIMIT", 1_000_000, 1_000_000_000),
         api_rate_limit=_rate_limit(source, "API_RATE_LIMIT", default="60000/minute"),
-        user_rate_limit=_rate_limit(source, "USER_RATE_LIMIT", default="600/minute"),
+        user_rate_limit=_rate_limit(source, "USER_RATE_LIMIT", default="6000/minute"),
         log_level=_one_of(source, "LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), default="INFO"),
         log_format=_one_of(source, "LOG_FORMAT", ("json", "console"), default="json"),
         metrics_dir=PROJECT_DIR / (source.get("PROMETHEUS_MULTIPROC_DIR") or stack.metrics),

@@ -1,9 +1,9 @@
 """Second stage: may they have it, now? Each (event, recipient, channel) gets a verdict: send, hold, collect, or why not.
 
-The gates are asked in this order, and the first that refuses decides: whether its turn has come, an address, expiry, the
-suppression list, whether an earlier channel reached the recipient, the preference, the digest, quiet hours, the tenant's
-limits. What was held is asked again by the same gates when its time has come. What is refused becomes a delivery row all the
-same, with the reason.
+The gates are asked in this order, and the first that refuses decides: whether its turn has come, whether the tenant is
+switched on, an address, expiry, the suppression list, whether an earlier channel reached the recipient, the preference, the
+digest, quiet hours, the tenant's limits. What was held is asked again by the same gates when its time has come. What is
+refused becomes a delivery row all the same, with the reason.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from preferences.selectors import Ladders, SuppressionInfo, preference_ladders, 
 from tenants.times import written_utc
 from tenants.vocabulary import Channel, Priority
 
+TENANT_INACTIVE = "tenant_inactive"
 NO_ADDRESS = "no_address"
 SUPPRESSED_ADDRESS = "suppressed_address"
 OPTED_OUT = "opted_out"
@@ -189,6 +190,8 @@ class _Case(msgspec.Struct, frozen=True, gc=False):  # not a dataclass, which ta
     def _refusal(self) -> tuple[str, dict[str, Any] | None]:
         """The first gate that refuses whatever the recipient prefers, and why; an empty reason lets it through."""
         work, wanted = self.work, self.wanted
+        if not self.tenant.is_active:
+            return TENANT_INACTIVE, {"why": "The tenant is switched off."}
         if not wanted.addresses:
             return NO_ADDRESS, {"why": f"The recipient has no address for {wanted.channel.label}."}
         if work.expires_at is not None and work.expires_at <= self.gates.now:

@@ -50,6 +50,7 @@ SELECT t.id, t.slug, t.name, t.default_locale, t.default_channels, t.timezone, t
         ) ORDER BY l.id)::text
         FROM notifications_limit l WHERE l.tenant_id = t.id AND l.is_active
     ),
+    t.is_active,
     EXISTS (SELECT FROM notifications_heartbeat WHERE tenant_id = ANY(%(tenant_ids)s::bigint[]) AND is_active),
     d.name, d.category, d.required, d.default_enabled, d.default_channels
 FROM tenants_tenant t LEFT JOIN notifications_eventtype d ON d.tenant_id = t.id AND d.name = ANY(%(names)s::text[])
@@ -57,12 +58,12 @@ WHERE t.id = ANY(%(tenant_ids)s::bigint[])
 """
 
 
-_OF_TENANT = 11
+_OF_TENANT = 12
 """The columns that speak of the tenant; the others are of an event type."""
 
 
 def _tenant(*columns: Any) -> TenantFacts:
-    slug, name, locale, channels, timezone, link_secret, quiet_hours, schedules, limits = columns
+    slug, name, locale, channels, timezone, link_secret, quiet_hours, schedules, limits, is_active = columns
     return TenantFacts(
         slug,
         name,
@@ -73,6 +74,7 @@ def _tenant(*columns: Any) -> TenantFacts:
         quiet_hours,
         () if schedules is None else msgspec.json.decode(schedules, type=tuple[DigestPlan, ...]),
         () if limits is None else msgspec.json.decode(limits, type=tuple[LimitPlan, ...]),
+        is_active,
     )
 
 

@@ -69,6 +69,7 @@ class TenantFacts(msgspec.Struct, array_like=True, frozen=True, gc=False):
     schedules: tuple[DigestPlan, ...] = ()
     """In the order in which they are asked."""
     limits: tuple[LimitPlan, ...] = ()
+    is_active: bool = True
 
 
 class Work(msgspec.Struct, array_like=True, frozen=True, gc=False):

@@ -24,7 +24,7 @@ from tenants.throttling.limits import RateLimit, parse_rate_limit
 
 THROTTLED = Counter("notifications_requests_throttled", "Requests turned away because their caller made too many.", ["caller"])
 
-FAILURES: Final = RateLimit(60, 60)
+FAILURES: Final = RateLimit(600, 60)
 """Credentials that are not valid, from one address."""
 _IPV6_SITE: Final = 64
 """Bits: whoever has one address of such a network has all."""

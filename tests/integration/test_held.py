@@ -159,6 +159,15 @@ class TestQuietHours:
         drain(MORNING)
         assert the(event_id).address == "elsewhere@example.com"
 
+    def test_of_a_tenant_that_was_switched_off_nothing_goes_out(self, api, tenant, ada, drain):
+        quiet(ada)
+        event_id = post(api)
+        drain(LATE)
+        tenant.is_active = False
+        tenant.save()
+        drain(MORNING)
+        assert (the(event_id).status, the(event_id).reason) == (Status.SUPPRESSED, "tenant_inactive")
+
     def test_one_whose_event_is_gone_does_not_wait_for_ever(self, api, ada, drain):
         quiet(ada)
         event_id = post(api)

@@ -113,7 +113,7 @@ def test_a_list_as_fcm_credentials_is_no_service_account(stack, tmp_path):
 
 def test_limits_on_requests(stack):
     least = settings(stack)
-    assert (least.api_rate_limit, least.user_rate_limit) == (RateLimit(60_000, 60), RateLimit(600, 60))
+    assert (least.api_rate_limit, least.user_rate_limit) == (RateLimit(60_000, 60), RateLimit(6000, 60))
     given = settings(stack, API_RATE_LIMIT="off", USER_RATE_LIMIT="5/s")
     assert (given.api_rate_limit, given.user_rate_limit) == (None, RateLimit(5, 1))
 
