@@ -65,7 +65,7 @@ class DeviceInline(TabularInline):
 @admin.register(Recipient)
 class RecipientAdmin(CsvImport, ShowsQuietHours, _OfTenant):
     form = RecipientForm
-    list_display = ("user_id", "tenant", "email", "phone", "device_count", "on_telegram", "speaks", "hours", "updated_at")
+    list_display = ("user_id", "tenant", "email", "phone", "device_count", "speaks", "hours", "updated_at")
     search_fields = ("user_id__startswith", "email__istartswith", "phone__startswith")
     search_help_text = "How a user id, an e-mail address or a phone number begins"
     name_fields = ("user_id",)
@@ -84,12 +84,10 @@ class RecipientAdmin(CsvImport, ShowsQuietHours, _OfTenant):
         return super().get_queryset(request).annotate(live_device_count=_CountOf(live))  # type: ignore[no-any-return]
 
     @display(description="Devices")
-    def device_count(self, recipient: Any) -> int:
-        return int(recipient.live_device_count)
-
-    @display(description="Telegram", boolean=True)
-    def on_telegram(self, recipient: Recipient) -> bool:
-        return bool(recipient.telegram_chat_id)
+    def device_count(self, recipient: Any) -> str:
+        """Push devices, and whether Telegram is linked."""
+        count = str(recipient.live_device_count)
+        return one_under_another((count, "Telegram")) if recipient.telegram_chat_id else count
 
     @display(description="Locale, time zone")
     def speaks(self, recipient: Recipient) -> str:

@@ -71,12 +71,12 @@ class ApiKeyAdmin(ModelAdmin):
     readonly_fields = ("tenant", "prefix", "state", "created_at", "last_used_at", "revoked_at")
     fieldsets = (
         (None, {"fields": (("prefix", "state"), ("tenant", "name"))}),
-        ("What it may do", {"fields": ("scopes", "sandbox", ("rate_limit", "expires_at"))}),
+        ("What it may do", {"fields": ("scopes", "sandbox", "rate_limit", "expires_at")}),
         ("History", {"fields": (("created_at", "last_used_at", "revoked_at"),)}),
     )
     add_fieldsets = (
         (None, {"fields": (("tenant", "name"),)}),
-        ("What it may do", {"fields": ("scopes", "sandbox", ("rate_limit", "expires_at"))}),
+        ("What it may do", {"fields": ("scopes", "sandbox", "rate_limit", "expires_at")}),
     )
     actions: ClassVar = ["revoke_selected"]
     actions_detail: ClassVar = ["revoke"]
